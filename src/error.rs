@@ -1,0 +1,97 @@
+//! One error for the library. Variants carry values; messages say what was asked, what was found and where.
+//! What to do next is in [`Error::hint`], which the command line prints on a line of its own.
+
+use std::path::{Path, PathBuf};
+
+/// A result with the library's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, in the words of somebody who has to mend it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder that could not be read, made or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    /// Text, JSON, TOML or a binary format that is not what it should be.
+    #[error("{place}: {reason}")]
+    Format { place: String, reason: String, hint: String },
+    /// Something that was asked for and cannot be done as asked.
+    #[error("{what}")]
+    Refused { what: String, hint: String },
+    /// A site that the model does not have.
+    #[error("no site `{asked}` in this model")]
+    Site { asked: String, exist: String },
+    /// A site that was wanted and that no pass went through.
+    #[error("nothing fired at {sites}: the pass ended before it")]
+    Unfired { sites: String, exist: String },
+    /// A tensor that the model needs and the file lacks.
+    #[error("{place}: tensor `{name}` is missing")]
+    MissingTensor { place: String, name: String, have: String },
+    /// A tensor with the wrong shape.
+    #[error("{place}: `{name}` has shape {found:?}, but {expected:?} is needed")]
+    Shape { place: String, name: String, found: Vec<usize>, expected: Vec<usize> },
+    /// A token id outside the vocabulary.
+    #[error("prompt `{prompt}`: token {token} at position {pos} is outside the vocabulary of {d_vocab}")]
+    Vocabulary { prompt: String, token: u32, pos: usize, d_vocab: usize },
+    /// A prompt longer than the positions the model was made for.
+    #[error("prompt `{prompt}` has {tokens} tokens{more}, but the model has {n_ctx} positions")]
+    TooLong { prompt: String, tokens: usize, more: String, n_ctx: usize },
+    /// A number that is no number.
+    #[error("{place}: {count} values are not finite")]
+    NotFinite { place: String, count: usize },
+    /// The tensor library failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// A failed file operation; `doing` completes the sentence "cannot ...".
+    pub fn io(doing: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Error {
+        Error::Io { doing, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A malformed input at `place`.
+    pub fn format(place: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Format { place: place.into(), reason: reason.into(), hint: hint.into() }
+    }
+
+    /// A refusal with what to do instead.
+    pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Refused { what: what.into(), hint: hint.into() }
+    }
+
+    /// What to do next, in one sentence; empty where the message says it all.
+    pub fn hint(&self) -> String {
+        match self {
+            Error::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => "check the path; nothing was written".into(),
+                std::io::ErrorKind::PermissionDenied => {
+                    "choose a place you may write to, or change its permissions".into()
+                }
+                std::io::ErrorKind::StorageFull => {
+                    "free some space and run the same command again: finished units are kept".into()
+                }
+                _ => "nothing that was already complete is lost; mend it and run the same command again".into(),
+            },
+            Error::Format { hint, .. } | Error::Refused { hint, .. } => hint.clone(),
+            Error::Site { exist, .. } | Error::Unfired { exist, .. } => format!("sites are {exist}"),
+            Error::MissingTensor { have, .. } => {
+                format!("the file holds {have}; is it the checkpoint of this config.json?")
+            }
+            Error::Shape { .. } => {
+                "the weights do not belong to this config.json; check that both come from one checkpoint".into()
+            }
+            Error::Vocabulary { .. } => {
+                "give ids below the vocabulary size, made with this model's own tokenizer".into()
+            }
+            Error::TooLong { .. } => "shorten the prompt, or ask for fewer new tokens".into(),
+            Error::NotFinite { .. } => {
+                "a model in half precision may overflow; check the weights with `personascope inspect`".into()
+            }
+            Error::Tensor(_) => {
+                "this is a defect of personascope; please report it with the command that led here".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! personascope: a workbench for the space of personas inside a language model.
+//!
+//! Modules are declared in reading order; a module uses those before it, never those after it.
+#![warn(missing_docs)]
+#![allow(missing_docs)]
+
+pub mod axes;
+pub mod error;
+pub mod rng;
+pub mod table;
+
+pub mod acts;
+pub mod direction;
+
+pub mod text;
+
+pub mod world;
+
+pub mod model;
+
+pub mod analysis;
+
+pub mod figures;
