@@ -1,1 +1,89 @@
-//! (in the making)
+//! The hooked forward pass: packed rows, taps and edits, the only loop over layers.
+//!
+//! One function walks the residual stream: [`forward`]. A model gives it three things, `embed`, `block` and `unembed`;
+//! what is read and what is rewritten on the way are arguments of the pass, never state of the model.
+
+pub mod arch;
+pub mod cache;
+pub mod edit;
+pub mod generate;
+pub mod kernels;
+pub mod load;
+pub mod pass;
+pub mod rows;
+pub mod sample;
+
+pub use cache::Cache;
+pub use edit::{Along, Positions, Rewrite};
+pub use load::{Model, Source};
+pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
+pub use rows::{Example, Rows};
+
+use crate::axes::{Dims, Layer, Point, Site};
+use crate::error::Result;
+use candle_core::Tensor;
+
+/// A language model as the pass sees it.
+pub trait Lm: Send + Sync {
+    fn dims(&self) -> &Dims;
+    /// The points that its blocks fire, in forward order.
+    fn points(&self) -> &[Point];
+    /// What block 0 reads, `[row, d_model]`.
+    fn embed(&self, rows: &Rows) -> Result<Tensor>;
+    /// One block. It calls [`Pass::at`] once for each of its inner points.
+    fn block(&self, layer: Layer, x: Tensor, pass: &mut Pass<'_, '_>) -> Result<Tensor, Interrupt>;
+    /// Final norm and head: `[row, d_model]` to `[row, d_vocab]`.
+    fn unembed(&self, x: &Tensor) -> Result<Tensor>;
+}
+
+/// Which rows are unembedded at the end of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// None: nothing behind the last tap is computed.
+    Skip,
+    /// The last row of each example, `[example, d_vocab]`: what decoding needs.
+    LastRows,
+    /// Every row; also what a tap on `logits` sees.
+    AllRows,
+}
+
+/// The only function that walks the residual stream.
+///
+/// Gives the logits that `head` asks for, and a receipt per edit.
+///
+/// # Errors
+/// Failures of the model, of a tap or of an edit; a wanted site that never fired; an edit that nothing behind it reads.
+pub fn forward(
+    lm: &dyn Lm,
+    rows: &Rows,
+    hooks: &mut Hooks<'_>,
+    cache: Option<&mut Cache>,
+    head: Head,
+) -> Result<(Option<Tensor>, Vec<Receipt>)> {
+    let n_layers = lm.dims().n_layers;
+    let mut pass = Pass::new(rows, hooks, cache, head != Head::Skip, lm.dims(), lm.points())?;
+    let logits = match walk(lm, &mut pass, head) {
+        Ok(logits) => logits,
+        Err(Interrupt::Stopped) => None,
+        Err(Interrupt::Failed(e)) => return Err(e),
+    };
+    Ok((logits, pass.close(n_layers)?))
+}
+
+fn walk(lm: &dyn Lm, pass: &mut Pass<'_, '_>, head: Head) -> Result<Option<Tensor>, Interrupt> {
+    let mut x = lm.embed(pass.rows())?;
+    for layer in (0..lm.dims().n_layers).map(Layer) {
+        x = pass.at(layer, Point::ResidPre, x)?;
+        x = lm.block(layer, x, pass)?;
+        x = pass.at(layer, Point::ResidPost, x)?;
+    }
+    match head {
+        Head::Skip => Ok(None),
+        Head::AllRows => Ok(Some(pass.visit(Site::Logits, lm.unembed(&x)?)?)),
+        Head::LastRows => {
+            let last: Vec<u32> = pass.rows().ranges().iter().map(|r| (r.end - 1) as u32).collect();
+            let last = Tensor::from_vec(last, pass.rows().ranges().len(), x.device())?;
+            Ok(Some(lm.unembed(&x.index_select(&last, 0)?)?))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Batched generation, under edits.
+
+use super::pass::{Edit, Hooks, Receipt};
+use super::rows::{Example, Rows};
+use super::sample::Sampling;
+use super::{Cache, Head, Lm, forward};
+use crate::error::{Error, Result};
+use crate::rng::stream;
+
+/// A prompt to continue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Names the prompt's random stream together with the seed, so that batching never changes a text.
+    pub id: String,
+    pub tokens: Vec<u32>,
+    pub seed: u64,
+    /// Indices into the edits that apply to it.
+    pub edits: Vec<usize>,
+}
+
+/// When to stop, and how to draw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub max_new_tokens: usize,
+    pub sampling: Sampling,
+    /// Tokens that end a reply; they are not part of it.
+    pub stops: Vec<u32>,
+}
+
+/// The tokens that were drawn for each start, in order, and what the edits did.
+pub fn generate(
+    lm: &dyn Lm,
+    starts: &[Start],
+    edits: &[&dyn Edit],
+    settings: &Settings,
+) -> Result<(Vec<Vec<u32>>, Vec<Receipt>)> {
+    let dims = lm.dims();
+    for s in starts {
+        fits(&s.id, &s.tokens, settings.max_new_tokens, dims.d_vocab, dims.n_ctx)?;
+    }
+    let mut cache = Cache::new(dims.n_layers);
+    let mut rngs: Vec<_> = starts.iter().map(|s| stream(s.seed, &format!("sample {}", s.id))).collect();
+    let mut replies: Vec<Vec<u32>> = vec![Vec::new(); starts.len()];
+    let mut totals = vec![Receipt::default(); edits.len()];
+    let example = |index: usize, first_pos: usize| Example {
+        index,
+        rows: 0..0,
+        first_pos,
+        prompt_len: starts[index].tokens.len(),
+        adapter: None,
+        edits: starts[index].edits.clone(),
+    };
+    let mut active: Vec<usize> = (0..starts.len()).collect();
+    let mut rows = Rows::pack(starts.iter().enumerate().map(|(i, s)| (example(i, 0), s.tokens.clone())));
+    for step in 0..settings.max_new_tokens {
+        let mut hooks = edits.iter().fold(Hooks::default(), |h, e| h.edit(*e));
+        let (logits, receipts) = forward(lm, &rows, &mut hooks, Some(&mut cache), Head::LastRows)?;
+        for (total, r) in totals.iter_mut().zip(receipts) {
+            total.rows += r.rows;
+            total.before += r.before;
+            total.after += r.after;
+        }
+        let logits = logits.expect("the head was asked for").to_vec2::<f32>()?;
+        let mut going = Vec::with_capacity(active.len());
+        for (&i, logits) in active.iter().zip(&logits) {
+            let token = settings.sampling.draw(logits, &mut rngs[i]);
+            if settings.stops.contains(&token) {
+                cache.drop_example(i);
+            } else {
+                replies[i].push(token);
+                going.push(i);
+            }
+        }
+        active = going;
+        if active.is_empty() || step + 1 == settings.max_new_tokens {
+            break;
+        }
+        rows = Rows::pack(active.iter().map(|&i| {
+            let pos = starts[i].tokens.len() + replies[i].len() - 1;
+            (example(i, pos), replies[i].last().copied().into_iter().collect())
+        }));
+    }
+    Ok((replies, totals))
+}
+
+/// Refuses a prompt that the model cannot take.
+///
+/// # Errors
+/// No tokens, a token outside the vocabulary, or more tokens than positions.
+pub fn fits(id: &str, tokens: &[u32], new_tokens: usize, d_vocab: usize, n_ctx: usize) -> Result<()> {
+    if tokens.is_empty() {
+        return Err(Error::refused(
+            format!("prompt `{id}` is empty"),
+            "give it at least one token, or leave the line out",
+        ));
+    }
+    if let Some(pos) = tokens.iter().position(|t| *t as usize >= d_vocab) {
+        return Err(Error::Vocabulary { prompt: id.into(), token: tokens[pos], pos, d_vocab });
+    }
+    if tokens.len() + new_tokens > n_ctx {
+        let more = if new_tokens > 0 { format!(" and {new_tokens} new ones") } else { String::new() };
+        return Err(Error::TooLong { prompt: id.into(), tokens: tokens.len(), more, n_ctx });
+    }
+    Ok(())
+}

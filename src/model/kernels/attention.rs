@@ -1,0 +1,475 @@
+//! Causal grouped-query attention over packed rows (Vaswani et al. 2017; Ainslie et al. 2023).
+//!
+//! The rows of one example stand together; nothing is padded. Keys are held transposed, `[d_head, key]`, so that the
+//! scores of one query over many keys are products of whole vectors; values are held `[key, d_head]`. Keys and values
+//! of a group are read once for all its query heads and never copied per head. At most [`BLOCK`] score rows exist at a
+//! time, so memory is linear in the length of the context.
+
+use super::{LANES, Real, by_dtype, lane_sum, slice, storage, vectorised};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Score rows computed together: enough to hide the latency of the multiply-adds, few enough for the registers.
+const BLOCK: usize = 4;
+/// Keys are allocated in multiples of this.
+const KEY_STEP: usize = 32;
+
+/// The sizes of one attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub d_head: usize,
+}
+
+impl Attention {
+    /// Columns of the fused input: all query heads, then key heads, then value heads.
+    pub fn width(&self) -> usize {
+        (self.n_heads + 2 * self.n_kv_heads) * self.d_head
+    }
+
+    fn group(&self) -> usize {
+        self.n_heads / self.n_kv_heads
+    }
+
+    fn scale<T: Real>(&self) -> T {
+        T::of(1.0 / (self.d_head as f64).sqrt())
+    }
+}
+
+/// Keys and values of one example and one key/value head.
+#[derive(Clone, Debug)]
+pub struct HeadCache<T> {
+    /// `[d_head, capacity]`
+    keys: Vec<T>,
+    /// `[key, d_head]`
+    values: Vec<T>,
+    capacity: usize,
+    len: usize,
+}
+
+impl<T> Default for HeadCache<T> {
+    fn default() -> Self {
+        HeadCache { keys: Vec::new(), values: Vec::new(), capacity: 0, len: 0 }
+    }
+}
+
+impl<T: Real> HeadCache<T> {
+    /// Keys held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Makes room for `more` keys; what is held stays.
+    fn reserve(&mut self, more: usize, d_head: usize) {
+        let need = self.len + more;
+        if need > self.capacity {
+            let capacity = need.max(self.capacity * 3 / 2).next_multiple_of(KEY_STEP);
+            let mut keys = vec![T::ZERO; capacity * d_head];
+            for d in 0..d_head {
+                keys[d * capacity..][..self.len].copy_from_slice(&self.keys[d * self.capacity..][..self.len]);
+            }
+            (self.keys, self.capacity) = (keys, capacity);
+        }
+        self.values.resize(need * d_head, T::ZERO);
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.values.clear();
+    }
+
+    /// Appends the keys and values of one head from rows of the fused input.
+    #[inline(always)]
+    fn append(&mut self, rows: &[T], width: usize, key_at: usize, value_at: usize, d_head: usize) {
+        let n = rows.len() / width;
+        self.reserve(n, d_head);
+        for (i, row) in rows.chunks_exact(width).enumerate() {
+            let t = self.len + i;
+            for (d, k) in row[key_at..key_at + d_head].iter().enumerate() {
+                self.keys[d * self.capacity + t] = *k;
+            }
+            self.values[t * d_head..][..d_head].copy_from_slice(&row[value_at..value_at + d_head]);
+        }
+        self.len += n;
+    }
+}
+
+/// Attention of packed rows among themselves: `qkv [row, width]` to `[row, n_heads * d_head]`.
+///
+/// `examples` are the row ranges of the sequences; every one starts at its own position 0.
+pub fn attend(qkv: &Tensor, spec: Attention, examples: &Arc<Vec<Range<usize>>>) -> Result<Tensor> {
+    qkv.contiguous()?.apply_op1(Attend { spec, examples: examples.clone() })
+}
+
+/// Attention of new rows to the cached keys of their example and among themselves; the new keys are appended.
+///
+/// `caches[i]` holds the heads of the example whose rows are `examples[i]`. Inference only: no gradient.
+pub fn attend_cached(
+    qkv: &Tensor,
+    spec: Attention,
+    examples: &[Range<usize>],
+    caches: &mut [&mut Vec<HeadCache<f32>>],
+) -> Result<Tensor> {
+    let qkv = qkv.contiguous()?;
+    let (rows, width) = check(qkv.shape(), spec)?;
+    let (held, layout) = qkv.storage_and_layout();
+    let candle_core::Storage::Cpu(cpu) = &*held else { candle_core::bail!("cached attention runs on the CPU") };
+    let x = slice::<f32>(cpu, layout, "attend")?;
+    let mut out = vec![0.0f32; rows * spec.n_heads * spec.d_head];
+    let mut scratch = Scratch::default();
+    for (range, heads) in examples.iter().zip(caches) {
+        heads.resize_with(spec.n_kv_heads, HeadCache::default);
+        for (kv, head) in heads.iter_mut().enumerate() {
+            one_head(
+                spec,
+                kv,
+                &x[range.start * width..range.end * width],
+                head,
+                rows_of(&mut out, range, spec),
+                &mut scratch,
+            );
+        }
+    }
+    Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
+}
+
+fn rows_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
+    let width = spec.n_heads * spec.d_head;
+    &mut out[range.start * width..range.end * width]
+}
+
+fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
+    let (rows, width) = shape.dims2()?;
+    if width != spec.width() {
+        candle_core::bail!("attend: rows of {width} for {spec:?}")
+    }
+    Ok((rows, width))
+}
+
+/// Buffers reused from head to head.
+#[derive(Default)]
+struct Scratch<T> {
+    scores: Vec<T>,
+    queries: Vec<T>,
+}
+
+/// One key/value head of one example: appends the new keys, then answers the queries of its group.
+fn one_head<T: Real>(
+    spec: Attention,
+    kv: usize,
+    rows: &[T],
+    cache: &mut HeadCache<T>,
+    out: &mut [T],
+    scratch: &mut Scratch<T>,
+) {
+    let (d, width, group) = (spec.d_head, spec.width(), spec.group());
+    let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
+    let past = cache.len;
+    vectorised(|| {
+        cache.append(rows, width, key_at, value_at, d);
+        let padded = cache.len.next_multiple_of(KEY_STEP);
+        scratch.scores.resize(BLOCK * padded, T::ZERO);
+        scratch.queries.resize(BLOCK * d, T::ZERO);
+        let n_queries = rows.len() / width * group;
+        for first in (0..n_queries).step_by(BLOCK) {
+            let block = BLOCK.min(n_queries - first);
+            // Query j of the group order: row j / group, head j % group. Rows ascend, so the last one sees most keys.
+            let place = |j: usize| ((first + j) / group, kv * group + (first + j) % group);
+            for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
+                let (row, head) = place(j.min(block - 1));
+                let from = &rows[row * width + head * d..][..d];
+                q.iter_mut().zip(from).for_each(|(q, x)| *q = *x * spec.scale::<T>());
+            }
+            let most = past + place(block - 1).0 + 1;
+            let padded_most = most.next_multiple_of(KEY_STEP);
+            scores_of(&scratch.queries, cache, d, padded_most, &mut scratch.scores, padded);
+            for j in 0..block {
+                let sees = past + place(j).0 + 1;
+                softmax(&mut scratch.scores[j * padded..][..padded_most], sees);
+            }
+            mix(&scratch.scores, padded, cache, d, most, |j, at, part| {
+                if j < block {
+                    let (row, head) = place(j);
+                    out[(row * spec.n_heads + head) * d + at..][..part.len()].copy_from_slice(part);
+                }
+            });
+        }
+    });
+}
+
+/// Scores of [`BLOCK`] queries over the first `keys` keys (a multiple of [`KEY_STEP`]).
+#[inline(always)]
+fn scores_of<T: Real>(queries: &[T], cache: &HeadCache<T>, d: usize, keys: usize, scores: &mut [T], stride: usize) {
+    for t in (0..keys).step_by(LANES) {
+        let mut acc = [[T::ZERO; LANES]; BLOCK];
+        for i in 0..d {
+            let k: &[T; LANES] = cache.keys[i * cache.capacity + t..][..LANES].try_into().expect("LANES keys");
+            for (j, acc) in acc.iter_mut().enumerate() {
+                let q = queries[j * d + i];
+                for (a, k) in acc.iter_mut().zip(k) {
+                    *a = q.fma(*k, *a);
+                }
+            }
+        }
+        for (j, acc) in acc.iter().enumerate() {
+            scores[j * stride + t..][..LANES].copy_from_slice(acc);
+        }
+    }
+}
+
+/// Softmax over the first `sees` scores; the rest become 0.
+#[inline(always)]
+fn softmax<T: Real>(scores: &mut [T], sees: usize) {
+    let (seen, hidden) = scores.split_at_mut(sees);
+    let mut top = [seen[0]; LANES];
+    let chunks = seen.chunks_exact(LANES);
+    for x in chunks.remainder() {
+        top[0] = top[0].larger(*x);
+    }
+    for c in chunks {
+        for (m, x) in top.iter_mut().zip(c) {
+            *m = m.larger(*x);
+        }
+    }
+    let top = top.iter().fold(top[0], |a, b| a.larger(*b));
+    for x in seen.iter_mut() {
+        *x = (*x - top).exp_fast();
+    }
+    let inv = T::ONE / lane_sum(seen, |v| v);
+    seen.iter_mut().for_each(|x| *x = *x * inv);
+    hidden.fill(T::ZERO);
+}
+
+/// Weighted sums of the values for [`BLOCK`] rows of weights; `put(row, column, part)` takes what is finished.
+#[inline(always)]
+fn mix<T: Real>(
+    weights: &[T],
+    stride: usize,
+    cache: &HeadCache<T>,
+    d: usize,
+    keys: usize,
+    mut put: impl FnMut(usize, usize, &[T]),
+) {
+    let mut at = 0;
+    while at < d {
+        let left = d - at;
+        // As many columns at once as the registers hold.
+        macro_rules! columns {
+            ($($n:literal)*) => {
+                $(if left >= $n {
+                    let acc = columns_of::<T, $n>(weights, stride, cache, d, keys, at);
+                    for (j, part) in acc.iter().enumerate() {
+                        put(j, at, part);
+                    }
+                    at += $n;
+                    continue;
+                })*
+            };
+        }
+        columns!(32 24 16 8 1);
+    }
+}
+
+#[inline(always)]
+fn columns_of<T: Real, const N: usize>(
+    weights: &[T],
+    stride: usize,
+    cache: &HeadCache<T>,
+    d: usize,
+    keys: usize,
+    at: usize,
+) -> [[T; N]; BLOCK] {
+    let mut acc = [[T::ZERO; N]; BLOCK];
+    for t in 0..keys {
+        let v: &[T; N] = cache.values[t * d + at..][..N].try_into().expect("N values");
+        for (j, acc) in acc.iter_mut().enumerate() {
+            let w = weights[j * stride + t];
+            for (a, v) in acc.iter_mut().zip(v) {
+                *a = w.fma(*v, *a);
+            }
+        }
+    }
+    acc
+}
+
+struct Attend {
+    spec: Attention,
+    examples: Arc<Vec<Range<usize>>>,
+}
+
+impl CustomOp1 for Attend {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = check(l.shape(), self.spec)?;
+        by_dtype!(x, "attend", T => {
+            let x = slice::<T>(x, l, "attend")?;
+            let mut out = vec![<T as super::num::Float>::ZERO; rows * self.spec.n_heads * self.spec.d_head];
+            let (mut cache, mut scratch) = (HeadCache::default(), Scratch::default());
+            for range in self.examples.iter() {
+                for kv in 0..self.spec.n_kv_heads {
+                    cache.clear();
+                    let part = &x[range.start * width..range.end * width];
+                    one_head::<T>(self.spec, kv, part, &mut cache, rows_of(&mut out, range, self.spec), &mut scratch);
+                }
+            }
+            Ok(storage(out, (rows, self.spec.n_heads * self.spec.d_head)))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let back = AttendBack { spec: self.spec, examples: self.examples.clone() };
+        let both = Tensor::cat(&[&x.detach(), grad], 1)?;
+        Ok(Some(both.contiguous()?.apply_op1_no_bwd(&back)?))
+    }
+}
+
+/// The gradient of [`Attend`] from `[qkv | grad]`, row by row: the weights are computed again rather than kept.
+struct AttendBack {
+    spec: Attention,
+    examples: Arc<Vec<Range<usize>>>,
+}
+
+impl AttendBack {
+    /// Adds the gradient of query head `head` of one example. With weights p and dp = grad . v:
+    /// dv += p grad, ds = p (dp - sum p dp), dq = scale ds k, dk += scale ds q.
+    fn head<T: Real>(&self, head: usize, both: &[T], dqkv: &mut [T]) {
+        let Attention { n_heads, n_kv_heads, d_head: d } = self.spec;
+        let (width, scale) = (self.spec.width(), self.spec.scale::<T>());
+        let stride = width + n_heads * d;
+        let kv = head / self.spec.group();
+        let (q_at, k_at, v_at, g_at) =
+            (head * d, (n_heads + kv) * d, (n_heads + n_kv_heads + kv) * d, width + head * d);
+        let at = |row: usize, col: usize| &both[row * stride + col..][..d];
+        let dot = |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| a.fma(*b, s));
+        let rows = both.len() / stride;
+        vectorised(|| {
+            let mut p = vec![T::ZERO; rows.next_multiple_of(LANES)];
+            let mut ds = vec![T::ZERO; rows];
+            for i in 0..rows {
+                for (j, p) in p[..=i].iter_mut().enumerate() {
+                    *p = dot(at(i, q_at), at(j, k_at)) * scale;
+                }
+                softmax(&mut p, i + 1);
+                for (j, ds) in ds[..=i].iter_mut().enumerate() {
+                    *ds = dot(at(i, g_at), at(j, v_at));
+                }
+                let mean = dot(&p[..=i], &ds[..=i]);
+                for j in 0..=i {
+                    let s = p[j] * (ds[j] - mean) * scale;
+                    for c in 0..d {
+                        dqkv[i * width + q_at + c] += s * at(j, k_at)[c];
+                        dqkv[j * width + k_at + c] += s * at(i, q_at)[c];
+                        dqkv[j * width + v_at + c] += p[j] * at(i, g_at)[c];
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl CustomOp1 for AttendBack {
+    fn name(&self) -> &'static str {
+        "attend_back"
+    }
+
+    fn cpu_fwd(&self, both: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, stride) = l.shape().dims2()?;
+        let width = self.spec.width();
+        by_dtype!(both, "attend_back", T => {
+            let both = slice::<T>(both, l, "attend_back")?;
+            let mut dqkv = vec![<T as super::num::Float>::ZERO; rows * width];
+            for r in self.examples.iter() {
+                for head in 0..self.spec.n_heads {
+                    let part = &both[r.start * stride..r.end * stride];
+                    self.head::<T>(head, part, &mut dqkv[r.start * width..r.end * width]);
+                }
+            }
+            Ok(storage(dqkv, (rows, width)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_gradients, values};
+    use super::*;
+    use candle_core::{D, Device};
+
+    const SPEC: Attention = Attention { n_heads: 4, n_kv_heads: 2, d_head: 6 };
+
+    #[test]
+    fn gradient_agrees_with_finite_differences() {
+        let spec = Attention { n_heads: 2, n_kv_heads: 1, d_head: 3 };
+        let examples = Arc::new(vec![0..3, 3..5]);
+        check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples));
+    }
+
+    /// The textbook form, in tensor operations, for one sequence.
+    fn textbook(x: &Tensor, s: Attention) -> Tensor {
+        let n = x.dim(0).unwrap();
+        let part = |at: usize, heads: usize| {
+            let y = x.narrow(1, at * s.d_head, heads * s.d_head).unwrap();
+            y.reshape((n, heads, s.d_head)).unwrap().transpose(0, 1).unwrap().contiguous().unwrap()
+        };
+        let (q, k, v) =
+            (part(0, s.n_heads), part(s.n_heads, s.n_kv_heads), part(s.n_heads + s.n_kv_heads, s.n_kv_heads));
+        let mask: Vec<f64> = (0..n * n).map(|i| if i % n > i / n { f64::NEG_INFINITY } else { 0.0 }).collect();
+        let mask = Tensor::from_vec(mask, (n, n), &Device::Cpu).unwrap();
+        let heads: Vec<Tensor> = (0..s.n_heads)
+            .map(|h| {
+                let kv = h / s.group();
+                let scores = q.get(h).unwrap().matmul(&k.get(kv).unwrap().t().unwrap()).unwrap();
+                let scores = ((scores * s.scale::<f64>()).unwrap() + &mask).unwrap();
+                let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1).unwrap()).unwrap().exp().unwrap();
+                let p = e.broadcast_div(&e.sum_keepdim(D::Minus1).unwrap()).unwrap();
+                p.matmul(&v.get(kv).unwrap()).unwrap()
+            })
+            .collect();
+        Tensor::cat(&heads, 1).unwrap()
+    }
+
+    #[test]
+    fn packed_rows_agree_with_the_textbook_sequence_by_sequence() {
+        let lengths = [1usize, 2, 33, 7, 64];
+        let n = lengths.iter().sum::<usize>();
+        let x = Tensor::from_vec(values(5, n * SPEC.width()), (n, SPEC.width()), &Device::Cpu).unwrap();
+        let mut examples = Vec::new();
+        for l in lengths {
+            let from = examples.last().map_or(0, |r: &Range<usize>| r.end);
+            examples.push(from..from + l);
+        }
+        let got = attend(&x, SPEC, &Arc::new(examples.clone())).unwrap();
+        for r in examples {
+            let want = textbook(&x.narrow(0, r.start, r.len()).unwrap(), SPEC);
+            let diff = (got.narrow(0, r.start, r.len()).unwrap() - want).unwrap().abs().unwrap();
+            assert!(diff.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12, "rows {r:?}");
+        }
+    }
+
+    #[test]
+    fn cached_steps_give_the_bits_of_the_whole() {
+        let n = 70;
+        let data: Vec<f32> = values(6, n * SPEC.width()).into_iter().map(|v| v as f32).collect();
+        let x = Tensor::from_vec(data, (n, SPEC.width()), &Device::Cpu).unwrap();
+        let whole = attend(&x, SPEC, &Arc::new(vec![0..n])).unwrap().to_vec2::<f32>().unwrap();
+        let mut heads = Vec::new();
+        let mut from = 0;
+        for step in [1, 30, 1, 1, 2, 35] {
+            let part = x.narrow(0, from, step).unwrap();
+            let got = attend_cached(&part, SPEC, &[0..step], &mut [&mut heads]).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(got[..], whole[from..from + step], "{step} rows after {from}");
+            from += step;
+        }
+        assert_eq!(heads[0].len(), n);
+    }
+}

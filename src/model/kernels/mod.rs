@@ -1,0 +1,241 @@
+//! The arithmetic of the forward pass on the CPU: each kernel in one place, with its backward and a test of that
+//! backward against finite differences.
+//!
+//! candle's own fused ops (`rms_norm`, `softmax_last_dim`, `rope`) drop gradients without a word, and its elementwise
+//! ops share one pool that concurrent workers wait for. These run on the calling thread alone: parallelism is one
+//! worker per unit of work, and a row's result never depends on which other rows are beside it.
+//!
+//! Everything is generic over f32 (what models run in) and f64 (what tells rounding from a defect).
+
+mod add;
+mod attention;
+mod linear;
+mod norm;
+mod rope;
+mod swiglu;
+
+pub use add::add;
+pub use attention::{Attention, HeadCache, attend, attend_cached};
+pub use linear::linear;
+pub use norm::rms_norm;
+pub use rope::{RopeTable, rope};
+pub use swiglu::swiglu;
+
+use candle_core::{CpuStorage, Layout, Result, Shape, WithDType};
+
+/// A number type that the kernels are compiled for.
+pub trait Real: WithDType + num::Float {
+    /// e to the power of `self`, in a form that the compiler can vectorise.
+    fn exp_fast(self) -> Self;
+}
+
+impl Real for f32 {
+    /// Cephes-style: range reduction by ln 2 in two parts, a polynomial of degree 6, the exponent through the bits.
+    /// Within 2 ulp of the true value on [-87, 88]; clamped outside.
+    #[inline(always)]
+    fn exp_fast(self) -> f32 {
+        // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
+        const ROUND: f32 = 12_582_912.0;
+        const LN2_HI: f32 = 0.693_359_4;
+        const LN2_LO: f32 = -2.121_944_4e-4;
+        let x = self.clamp(-87.0, 88.0);
+        let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
+        let r = (-n).mul_add(LN2_LO, (-n).mul_add(LN2_HI, x));
+        let mut p = 1.987_569_1e-4_f32;
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+            p = p.mul_add(r, c);
+        }
+        let y = p.mul_add(r * r, r) + 1.0;
+        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+        y * scale
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn exp_fast(self) -> f64 {
+        self.exp()
+    }
+}
+
+/// The float methods that the kernels use, under one name for both types.
+pub mod num {
+    /// The arithmetic of a real number.
+    pub trait Float:
+        Copy
+        + PartialOrd
+        + std::ops::Add<Output = Self>
+        + std::ops::Sub<Output = Self>
+        + std::ops::Mul<Output = Self>
+        + std::ops::Div<Output = Self>
+        + std::ops::Neg<Output = Self>
+        + std::ops::AddAssign
+    {
+        const ZERO: Self;
+        const ONE: Self;
+        fn fma(self, b: Self, c: Self) -> Self;
+        fn root(self) -> Self;
+        fn larger(self, other: Self) -> Self;
+        fn of(v: f64) -> Self;
+    }
+    macro_rules! float {
+        ($t:ty) => {
+            impl Float for $t {
+                const ZERO: $t = 0.0;
+                const ONE: $t = 1.0;
+                #[inline(always)]
+                fn fma(self, b: $t, c: $t) -> $t {
+                    self.mul_add(b, c)
+                }
+                #[inline(always)]
+                fn root(self) -> $t {
+                    self.sqrt()
+                }
+                #[inline(always)]
+                fn larger(self, other: $t) -> $t {
+                    if other > self { other } else { self }
+                }
+                #[inline(always)]
+                fn of(v: f64) -> $t {
+                    v as $t
+                }
+            }
+        };
+    }
+    float!(f32);
+    float!(f64);
+}
+
+/// Runs `work` with the widest vector instructions that this processor has.
+#[inline]
+fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    struct Work<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Work<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
+
+/// Lanes of a running sum: fixed, so that a sum depends on its terms and their order alone.
+const LANES: usize = 16;
+
+/// Sum of `f(x)` over a slice in [`LANES`] interleaved partial sums.
+#[inline(always)]
+fn lane_sum<T: Real>(xs: &[T], f: impl Fn(T) -> T) -> T {
+    let mut acc = [T::ZERO; LANES];
+    let chunks = xs.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for c in chunks {
+        for (a, x) in acc.iter_mut().zip(c) {
+            *a += f(*x);
+        }
+    }
+    for (a, x) in acc.iter_mut().zip(rest) {
+        *a += f(*x);
+    }
+    acc.iter().fold(T::ZERO, |s, a| s + *a)
+}
+
+/// The elements of a contiguous CPU storage.
+fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [T]> {
+    let (from, to) = layout
+        .contiguous_offsets()
+        .ok_or_else(|| candle_core::Error::Msg(format!("{op} needs a contiguous operand, got {layout:?}")).bt())?;
+    Ok(&T::cpu_storage_as_slice(storage)?[from..to])
+}
+
+/// Wraps the result of a kernel.
+fn storage<T: Real>(data: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(data), shape.into())
+}
+
+/// Chooses the compiled number type by what the storage holds.
+macro_rules! by_dtype {
+    ($storage:expr, $op:expr, $T:ident => $body:expr) => {
+        match $storage {
+            candle_core::CpuStorage::F32(_) => {
+                type $T = f32;
+                $body
+            }
+            candle_core::CpuStorage::F64(_) => {
+                type $T = f64;
+                $body
+            }
+            other => candle_core::bail!(
+                "{} computes in f32 or f64 on the CPU, not {:?}",
+                $op,
+                candle_core::backend::BackendStorage::dtype(other)
+            ),
+        }
+    };
+}
+use by_dtype;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use candle_core::{Device, Result, Tensor, Var};
+
+    /// Values in [-1, 1] that look random and are the same everywhere.
+    pub fn values(seed: u64, n: usize) -> Vec<f64> {
+        use rand::Rng;
+        let mut rng = crate::rng::stream(seed, "kernel test");
+        (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// Compares the gradient of `sum(w * f(inputs))` with central differences in f64, for every input.
+    pub fn check_gradients(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+        let device = Device::Cpu;
+        let make = |i: usize, data: Vec<f64>| Tensor::from_vec(data, shapes[i], &device).unwrap();
+        let data: Vec<Vec<f64>> =
+            shapes.iter().enumerate().map(|(i, s)| values(i as u64, s.iter().product())).collect();
+        let loss = |inputs: &[Tensor]| -> Tensor {
+            let y = f(inputs).unwrap();
+            let w = Tensor::from_vec(values(99, y.elem_count()), y.shape(), &device).unwrap();
+            (y * w).unwrap().sum_all().unwrap()
+        };
+        let vars: Vec<Var> =
+            data.iter().enumerate().map(|(i, d)| Var::from_tensor(&make(i, d.clone())).unwrap()).collect();
+        let inputs: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        let grads = loss(&inputs).backward().unwrap();
+        for i in 0..shapes.len() {
+            let got = grads.get(&vars[i]).expect("every input has a gradient").flatten_all().unwrap();
+            let got = got.to_vec1::<f64>().unwrap();
+            for j in 0..data[i].len() {
+                let at = |h: f64| {
+                    let mut moved = data.clone();
+                    moved[i][j] += h;
+                    let ts: Vec<Tensor> = moved.into_iter().enumerate().map(|(k, d)| make(k, d)).collect();
+                    loss(&ts).to_scalar::<f64>().unwrap()
+                };
+                let h = 1e-5;
+                let want = (at(h) - at(-h)) / (2.0 * h);
+                // Central differences err by about h^2 and by eps / h: 1e-10 and 1e-11 here.
+                assert!((got[j] - want).abs() < 1e-7 * (1.0 + want.abs()), "input {i}[{j}]: {} for {want}", got[j]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    #[test]
+    fn fast_exp_is_within_two_ulp() {
+        let mut worst = 0.0_f64;
+        for i in -87_000..88_000 {
+            let x = i as f32 / 1000.0;
+            let (got, want) = (f64::from(x.exp_fast()), f64::from(x).exp());
+            worst = worst.max((got - want).abs() / want);
+        }
+        // One ulp of f32 is between 6e-8 and 1.2e-7 relative.
+        assert!(worst < 2.4e-7, "{worst:e}");
+        assert_eq!(0.0_f32.exp_fast(), 1.0);
+        assert!((-1e30_f32).exp_fast() < 1e-37);
+    }
+}

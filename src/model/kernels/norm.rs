@@ -1,0 +1,84 @@
+//! Root-mean-square normalisation (Zhang and Sennrich 2019): `w * x / sqrt(mean(x^2) + eps)`.
+
+use super::{Real, by_dtype, lane_sum, slice, storage, vectorised};
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+
+struct RmsNorm {
+    eps: f64,
+}
+
+/// Normalises the rows of `x [row, d]` and scales them by `w [d]`.
+pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return normalised(x, eps)?.0.broadcast_mul(w);
+    }
+    x.contiguous()?.apply_op2(&w.contiguous()?, RmsNorm { eps })
+}
+
+/// `(x * inv, inv)` with `inv = 1 / sqrt(mean(x^2) + eps)`, in tensor operations.
+fn normalised(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    let inv = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
+    Ok((x.broadcast_mul(&inv)?, inv))
+}
+
+fn run<T: Real>(x: &[T], w: &[T], eps: f64) -> Vec<T> {
+    let d = w.len();
+    let scale = T::of(1.0 / d.max(1) as f64);
+    vectorised(|| {
+        let mut out = vec![T::ZERO; x.len()];
+        for (x, y) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
+            let inv = T::ONE / lane_sum(x, |v| v * v).fma(scale, T::of(eps)).root();
+            for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+                *y = *w * (*x * inv);
+            }
+        }
+        out
+    })
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms_norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((_, d), d_w) = (lx.shape().dims2()?, lw.shape().dims1()?);
+        if d != d_w {
+            candle_core::bail!("rms_norm: rows of {d} do not fit a weight of {d_w}")
+        }
+        by_dtype!(x, "rms_norm", T => {
+            Ok(storage(run::<T>(slice(x, lx, "rms_norm")?, slice(w, lw, "rms_norm")?, self.eps), lx.shape()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (y, inv) = normalised(&x.detach(), self.eps)?;
+        let dw = w.track_op().then(|| (grad * &y)?.sum(0)).transpose()?;
+        let g = grad.broadcast_mul(&w.detach())?;
+        // With y = x inv and inv' = -inv^3 x / d:  dx = inv (g - y mean(g y)).
+        let along = (&g * &y)?.mean_keepdim(D::Minus1)?;
+        let dx = (g - y.broadcast_mul(&along)?)?.broadcast_mul(&inv)?;
+        Ok((Some(dx), dw))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check_gradients;
+    use super::rms_norm;
+    use candle_core::{Device, Tensor};
+
+    #[test]
+    fn gradient_agrees_with_finite_differences() {
+        check_gradients(&[&[3, 7], &[7]], |x| rms_norm(&x[0], &x[1], 1e-5));
+    }
+
+    #[test]
+    fn a_row_comes_out_with_the_length_of_its_weight() {
+        // x = (3, 4): mean square 12.5, so y = (3, 4) / sqrt(12.5) * (1, 2) = (0.8485, 2.2627).
+        let x = Tensor::new(&[[3.0f64, 4.0]], &Device::Cpu).unwrap();
+        let w = Tensor::new(&[1.0f64, 2.0], &Device::Cpu).unwrap();
+        let y = rms_norm(&x, &w, 0.0).unwrap().to_vec2::<f64>().unwrap();
+        assert!((y[0][0] - 3.0 / 12.5f64.sqrt()).abs() < 1e-12 && (y[0][1] - 8.0 / 12.5f64.sqrt()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,123 @@
+//! Rotary position embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints.
+
+use super::{Real, by_dtype, slice, storage, vectorised};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use std::sync::Arc;
+
+/// Cosines and sines of every position, `[position, d_rot / 2]`, computed in f64 and held in f32.
+#[derive(Debug)]
+pub struct RopeTable {
+    half: usize,
+    positions: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl RopeTable {
+    /// Angles `pos * theta^(-2 i / d_rot)` for positions below `positions`.
+    ///
+    /// The angle is rounded to f32 before its cosine is taken, as the reference implementation does.
+    pub fn new(d_rot: usize, theta: f64, positions: usize) -> RopeTable {
+        let half = d_rot / 2;
+        let freq: Vec<f32> = (0..half).map(|i| 1.0 / (theta as f32).powf(2.0 * i as f32 / d_rot as f32)).collect();
+        let angles = (0..positions).flat_map(|p| freq.iter().map(move |f| f64::from(p as f32 * f)));
+        let (cos, sin) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
+        RopeTable { half, positions, cos, sin }
+    }
+
+    /// Positions that the table covers.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+}
+
+struct Rope {
+    table: Arc<RopeTable>,
+    positions: Arc<Vec<u32>>,
+    /// Heads of `d_head` that are rotated; the ones behind them pass through.
+    heads: usize,
+    d_head: usize,
+    /// +1 forward, -1 for the gradient: the inverse of a rotation is its transpose.
+    sign: f64,
+}
+
+/// Rotates the first `heads` heads of every row of `x [row, n * d_head]` by the row's position.
+pub fn rope(
+    x: &Tensor,
+    table: &Arc<RopeTable>,
+    positions: &Arc<Vec<u32>>,
+    heads: usize,
+    d_head: usize,
+) -> Result<Tensor> {
+    let (table, positions) = (table.clone(), positions.clone());
+    x.contiguous()?.apply_op1(Rope { table, positions, heads, d_head, sign: 1.0 })
+}
+
+fn run<T: Real>(op: &Rope, x: &[T], width: usize) -> Vec<T> {
+    let half = op.table.half;
+    let sign = T::of(op.sign);
+    vectorised(|| {
+        let mut out = x.to_vec();
+        for (row, pos) in out.chunks_exact_mut(width).zip(op.positions.iter()) {
+            let at = *pos as usize * half;
+            let (cos, sin) = (&op.table.cos[at..at + half], &op.table.sin[at..at + half]);
+            for head in row.chunks_exact_mut(op.d_head).take(op.heads) {
+                let (a, rest) = head.split_at_mut(half);
+                for (((a, b), c), s) in a.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
+                    let (c, s) = (T::of(f64::from(*c)), T::of(f64::from(*s)) * sign);
+                    (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+                }
+            }
+        }
+        out
+    })
+}
+
+impl CustomOp1 for Rope {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = l.shape().dims2()?;
+        if rows != self.positions.len() || self.heads * self.d_head > width {
+            candle_core::bail!("rope: [{rows}, {width}] for {} positions, {} heads", self.positions.len(), self.heads)
+        }
+        if let Some(p) = self.positions.iter().find(|p| **p as usize >= self.table.positions) {
+            candle_core::bail!("rope: position {p} is beyond the {} positions of the model", self.table.positions)
+        }
+        by_dtype!(x, "rope", T => Ok(storage(run::<T>(self, slice(x, l, "rope")?, width), l.shape())))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let (table, positions) = (self.table.clone(), self.positions.clone());
+        let back = Rope { table, positions, heads: self.heads, d_head: self.d_head, sign: -self.sign };
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_gradients, values};
+    use super::{RopeTable, rope};
+    use candle_core::{Device, Tensor};
+    use std::sync::Arc;
+
+    #[test]
+    fn gradient_agrees_with_finite_differences() {
+        let (table, pos) = (Arc::new(RopeTable::new(4, 100.0, 9)), Arc::new(vec![0u32, 3, 8]));
+        check_gradients(&[&[3, 12]], |x| rope(&x[0], &table, &pos, 2, 4));
+    }
+
+    #[test]
+    fn scores_depend_on_the_distance_of_positions_alone() {
+        let table = Arc::new(RopeTable::new(8, 10_000.0, 64));
+        let qk = Tensor::from_vec([values(1, 8), values(2, 8)].concat(), (2, 8), &Device::Cpu).unwrap();
+        let score = |p: u32, q: u32| {
+            let y = rope(&qk, &table, &Arc::new(vec![p, q]), 1, 8).unwrap().to_vec2::<f64>().unwrap();
+            y[0].iter().zip(&y[1]).map(|(a, b)| a * b).sum::<f64>()
+        };
+        assert!((score(5, 2) - score(40, 37)).abs() < 1e-5);
+        assert!((score(5, 2) - score(5, 3)).abs() > 1e-3);
+    }
+}

@@ -1,0 +1,263 @@
+//! One forward pass in flight: taps read, edits rewrite, and the pass says when all is done.
+
+use super::cache::Cache;
+use super::kernels;
+use super::rows::{Example, Rows};
+use crate::axes::{Dims, Layer, Point, Site};
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+use std::collections::BTreeSet;
+
+/// Where in the run an activation is: its site, and the table of its rows.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    pub site: Site,
+    pub rows: &'a Rows,
+}
+
+/// Whether a tap wants to see more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Go,
+    Stop,
+}
+
+/// Reads activations. Taps see what the next layer reads: edits at the same site have run.
+pub trait Tap {
+    /// The sites it must be shown. A site that never fires is an error of the pass.
+    fn wants(&self, site: Site) -> bool;
+    /// Takes `x [row, width]`, all rows of the pass at one site.
+    fn see(&mut self, at: At, x: &Tensor) -> Result<Next>;
+}
+
+/// Rewrites activations: a pure function from rows to rows of the same shape.
+pub trait Edit: Send + Sync {
+    /// The sites it rewrites.
+    fn wants(&self, site: Site) -> bool;
+    /// Whether it rewrites this position of an example that lists it.
+    fn covers(&self, example: &Example, pos: usize) -> bool;
+    /// The new rows for the covered rows `x [row, d_model]`.
+    fn apply(&self, site: Site, x: &Tensor) -> Result<Tensor>;
+    /// The coordinate that a receipt reports, one a row; empty where there is none.
+    fn coordinate(&self, x: &Tensor) -> Result<Vec<f32>>;
+}
+
+/// What an edit did at one site: the proof that it touched something.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Receipt {
+    /// Rows rewritten.
+    pub rows: usize,
+    /// Sum over those rows of the coordinate before, and after.
+    pub before: f64,
+    pub after: f64,
+}
+
+/// Why a walk through the layers ended early.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// Everything wanted has been seen.
+    Stopped,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Interrupt {
+    fn from(e: E) -> Self {
+        Interrupt::Failed(e.into())
+    }
+}
+
+/// What listens to a pass and what rewrites it.
+#[derive(Default)]
+pub struct Hooks<'h> {
+    taps: Vec<&'h mut dyn Tap>,
+    edits: Vec<&'h dyn Edit>,
+}
+
+impl<'h> Hooks<'h> {
+    /// Adds a tap.
+    pub fn tap(mut self, tap: &'h mut dyn Tap) -> Self {
+        self.taps.push(tap);
+        self
+    }
+
+    /// Adds an edit; its index is the number of edits added before it.
+    pub fn edit(mut self, edit: &'h dyn Edit) -> Self {
+        self.edits.push(edit);
+        self
+    }
+}
+
+/// The state of one pass: the row table, the hooks, the cache, and what has fired.
+pub struct Pass<'p, 'h> {
+    pub(super) rows: &'p Rows,
+    hooks: &'p mut Hooks<'h>,
+    cache: Option<&'p mut Cache>,
+    /// Logits are wanted, or keys of later layers: nothing may stop early.
+    to_the_end: bool,
+    done: Vec<bool>,
+    fired: BTreeSet<Site>,
+    receipts: Vec<Receipt>,
+    sites: Vec<Site>,
+}
+
+impl<'p, 'h> Pass<'p, 'h> {
+    pub(super) fn new(
+        rows: &'p Rows,
+        hooks: &'p mut Hooks<'h>,
+        cache: Option<&'p mut Cache>,
+        to_the_end: bool,
+        dims: &Dims,
+        points: &[Point],
+    ) -> Result<Self> {
+        let blocks = (0..dims.n_layers).flat_map(|l| points.iter().map(move |p| Site::new(*p, l)));
+        let sites: Vec<Site> = blocks.chain([Site::Logits]).collect();
+        let receipts = vec![Receipt::default(); hooks.edits.len()];
+        let done = vec![false; hooks.taps.len()];
+        let to_the_end = to_the_end || cache.is_some();
+        let pass = Pass { rows, hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
+        pass.refuse_edits_that_nothing_reads(dims.n_layers)?;
+        Ok(pass)
+    }
+
+    /// An edit behind the last site that is read could only look like one that has no effect.
+    fn refuse_edits_that_nothing_reads(&self, n_layers: usize) -> Result<()> {
+        if self.to_the_end {
+            return Ok(());
+        }
+        let last = self.sites.iter().filter(|s| self.hooks.taps.iter().any(|t| t.wants(**s))).max();
+        let unread: Vec<String> = self
+            .sites
+            .iter()
+            .filter(|s| last.is_none_or(|last| *s > last) && self.hooks.edits.iter().any(|e| e.wants(**s)))
+            .map(Site::to_string)
+            .collect();
+        if unread.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unfired { sites: unread.join(", "), exist: Site::describe_all(n_layers) })
+    }
+
+    /// The row table.
+    pub fn rows(&self) -> &'p Rows {
+        self.rows
+    }
+
+    /// `x [row, in] @ w [in, out]`, plus the low-rank parts of the adapters on their rows.
+    pub fn linear(&self, w: &Tensor, x: &Tensor) -> Result<Tensor> {
+        if let Some(e) = self.rows.examples().iter().find(|e| e.adapter.is_some()) {
+            let what = format!("example {} asks for adapter {:?}, but none is loaded", e.index, e.adapter);
+            return Err(Error::refused(what, "leave out the `adapter` key"));
+        }
+        Ok(kernels::linear(x, w)?)
+    }
+
+    /// Attention of `qkv [row, width]` within each example, over its cache where the pass has one.
+    pub fn attend(&mut self, layer: Layer, spec: kernels::Attention, qkv: &Tensor) -> Result<Tensor> {
+        match self.cache.as_mut() {
+            None => Ok(kernels::attend(qkv, spec, self.rows.ranges())?),
+            Some(cache) => {
+                let mut heads = cache.heads(layer, self.rows.examples());
+                Ok(kernels::attend_cached(qkv, spec, self.rows.ranges(), &mut heads)?)
+            }
+        }
+    }
+
+    /// Whether anything in this pass reads or rewrites the site.
+    fn listens(&self, site: Site) -> bool {
+        self.hooks.edits.iter().any(|e| e.wants(site)) || self.hooks.taps.iter().any(|t| t.wants(site))
+    }
+
+    /// Shows `x` to the edits, then to the taps, and hands back what the next computation must use.
+    pub fn at(&mut self, layer: Layer, point: Point, x: Tensor) -> Result<Tensor, Interrupt> {
+        self.visit(Site::Block { layer, point }, x)
+    }
+
+    pub(super) fn visit(&mut self, site: Site, mut x: Tensor) -> Result<Tensor, Interrupt> {
+        if self.listens(site) {
+            for i in 0..self.hooks.edits.len() {
+                if self.hooks.edits[i].wants(site) {
+                    x = self.edited(i, site, x)?;
+                    self.fired.insert(site);
+                }
+            }
+            let at = At { site, rows: self.rows };
+            for (tap, done) in self.hooks.taps.iter_mut().zip(&mut self.done) {
+                if !*done && tap.wants(site) {
+                    *done = tap.see(at, &x)? == Next::Stop;
+                    self.fired.insert(site);
+                }
+            }
+        }
+        if self.finished(site) { Err(Interrupt::Stopped) } else { Ok(x) }
+    }
+
+    /// Whether nothing that is wanted lies behind `site`.
+    fn finished(&self, site: Site) -> bool {
+        if self.to_the_end || self.hooks.taps.is_empty() {
+            return false;
+        }
+        let wanted = |tap: &dyn Tap| self.sites.iter().any(|s| *s > site && tap.wants(*s));
+        self.hooks.taps.iter().zip(&self.done).all(|(tap, done)| *done || !wanted(&**tap))
+    }
+
+    /// Applies edit `i` to the rows that it covers and leaves all others as they are, bit for bit.
+    fn edited(&mut self, i: usize, site: Site, x: Tensor) -> Result<Tensor> {
+        let edit = self.hooks.edits[i];
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for example in self.rows.examples().iter().filter(|e| e.edits.contains(&i)) {
+            for row in example.rows.clone().filter(|r| edit.covers(example, example.pos(*r))) {
+                match runs.last_mut() {
+                    Some(run) if run.end == row => run.end += 1,
+                    _ => runs.push(row..row + 1),
+                }
+            }
+        }
+        let covered: usize = runs.iter().map(|r| r.len()).sum();
+        if covered == 0 {
+            return Ok(x);
+        }
+        let pieces = runs.iter().map(|r| x.narrow(0, r.start, r.len())).collect::<candle_core::Result<Vec<_>>>()?;
+        let before = if pieces.len() == 1 { pieces[0].clone() } else { Tensor::cat(&pieces, 0)? };
+        let after = edit.apply(site, &before)?;
+        if after.shape() != before.shape() {
+            return Err(Error::Shape {
+                place: site.to_string(),
+                name: "edited rows".into(),
+                found: after.dims().to_vec(),
+                expected: before.dims().to_vec(),
+            });
+        }
+        let sum = |c: Vec<f32>| c.into_iter().map(f64::from).sum::<f64>();
+        let receipt = &mut self.receipts[i];
+        receipt.rows += covered;
+        receipt.before += sum(edit.coordinate(&before)?);
+        receipt.after += sum(edit.coordinate(&after)?);
+        let (mut parts, mut at, mut taken) = (Vec::new(), 0, 0);
+        for run in &runs {
+            if run.start > at {
+                parts.push(x.narrow(0, at, run.start - at)?);
+            }
+            parts.push(after.narrow(0, taken, run.len())?);
+            (at, taken) = (run.end, taken + run.len());
+        }
+        if at < x.dim(0)? {
+            parts.push(x.narrow(0, at, x.dim(0)? - at)?);
+        }
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? })
+    }
+
+    /// Ends the pass: every site that was wanted must have fired.
+    pub(super) fn close(self, n_layers: usize) -> Result<Vec<Receipt>> {
+        let taps = self.hooks.taps.iter().zip(&self.done).filter(|(_, done)| !**done);
+        let wants: Vec<&dyn Tap> = taps.map(|(tap, _)| &**tap as &dyn Tap).collect();
+        let beyond = (0..n_layers + 1).flat_map(|l| Point::ALL.map(|p| Site::new(p, l))).chain([Site::Logits]);
+        let silent: Vec<String> = beyond
+            .filter(|s| !self.fired.contains(s) && wants.iter().any(|t| t.wants(*s)))
+            .map(|s| s.to_string())
+            .collect();
+        if silent.is_empty() {
+            return Ok(self.receipts);
+        }
+        Err(Error::Unfired { sites: silent.join(", "), exist: Site::describe_all(n_layers) })
+    }
+}
