@@ -18,6 +18,9 @@ pub mod world;
 
 pub mod model;
 
+pub mod capture;
+pub mod unit;
+
 pub mod analysis;
 
 pub mod figures;

@@ -1,6 +1,6 @@
 //! The residual addition. candle's own waits on a pool that all workers share.
 
-use super::{Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 struct Add;
@@ -13,8 +13,14 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.contiguous()?.apply_op2(&b.contiguous()?, Add)
 }
 
-fn run<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
-    vectorised(|| a.iter().zip(b).map(|(a, b)| *a + *b).collect())
+struct Sum<'a, T>(&'a [T], &'a [T]);
+
+impl<T: Real> Kernel for Sum<'_, T> {
+    type Out = Vec<T>;
+    #[inline(always)]
+    fn run(self) -> Vec<T> {
+        self.0.iter().zip(self.1).map(|(a, b)| *a + *b).collect()
+    }
 }
 
 impl CustomOp2 for Add {
@@ -26,7 +32,7 @@ impl CustomOp2 for Add {
         if la.shape() != lb.shape() {
             candle_core::bail!("cannot add {:?} to {:?}", lb.shape(), la.shape())
         }
-        by_dtype!(a, "add", T => Ok(storage(run::<T>(slice(a, la, "add")?, slice(b, lb, "add")?), la.shape())))
+        by_dtype!(a, "add", T => Ok(storage(vectorised(Sum::<T>(slice(a, la, "add")?, slice(b, lb, "add")?)), la.shape())))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {

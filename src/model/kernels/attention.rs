@@ -5,7 +5,7 @@
 //! of a group are read once for all its query heads and never copied per head. At most [`BLOCK`] score rows exist at a
 //! time, so memory is linear in the length of the context.
 
-use super::{LANES, Real, by_dtype, lane_sum, slice, storage, vectorised};
+use super::{Kernel, LANES, Real, by_dtype, lane_sum, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -127,14 +127,8 @@ pub fn attend_cached(
     for (range, heads) in examples.iter().zip(caches) {
         heads.resize_with(spec.n_kv_heads, HeadCache::default);
         for (kv, head) in heads.iter_mut().enumerate() {
-            one_head(
-                spec,
-                kv,
-                &x[range.start * width..range.end * width],
-                head,
-                rows_of(&mut out, range, spec),
-                &mut scratch,
-            );
+            let (rows, out) = (&x[range.start * width..range.end * width], rows_of(&mut out, range, spec));
+            vectorised(Job { spec, kv, rows, out, cache: head, scratch: &mut scratch });
         }
     }
     Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
@@ -160,19 +154,26 @@ struct Scratch<T> {
     queries: Vec<T>,
 }
 
-/// One key/value head of one example: appends the new keys, then answers the queries of its group.
-fn one_head<T: Real>(
+/// One key/value head of one example.
+struct Job<'a, T> {
     spec: Attention,
     kv: usize,
-    rows: &[T],
-    cache: &mut HeadCache<T>,
-    out: &mut [T],
-    scratch: &mut Scratch<T>,
-) {
-    let (d, width, group) = (spec.d_head, spec.width(), spec.group());
-    let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
-    let past = cache.len;
-    vectorised(|| {
+    /// The example's rows of the fused input, and of the result.
+    rows: &'a [T],
+    out: &'a mut [T],
+    cache: &'a mut HeadCache<T>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> Kernel for Job<'_, T> {
+    type Out = ();
+    /// Appends the new keys, then answers the queries of the head's group.
+    #[inline(always)]
+    fn run(self) {
+        let Job { spec, kv, rows, out, cache, scratch } = self;
+        let (d, width, group) = (spec.d_head, spec.width(), spec.group());
+        let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
+        let past = cache.len;
         cache.append(rows, width, key_at, value_at, d);
         let padded = cache.len.next_multiple_of(KEY_STEP);
         scratch.scores.resize(BLOCK * padded, T::ZERO);
@@ -185,7 +186,9 @@ fn one_head<T: Real>(
             for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
                 let (row, head) = place(j.min(block - 1));
                 let from = &rows[row * width + head * d..][..d];
-                q.iter_mut().zip(from).for_each(|(q, x)| *q = *x * spec.scale::<T>());
+                for (q, x) in q.iter_mut().zip(from) {
+                    *q = *x * spec.scale::<T>();
+                }
             }
             let most = past + place(block - 1).0 + 1;
             let padded_most = most.next_multiple_of(KEY_STEP);
@@ -194,14 +197,27 @@ fn one_head<T: Real>(
                 let sees = past + place(j).0 + 1;
                 softmax(&mut scratch.scores[j * padded..][..padded_most], sees);
             }
-            mix(&scratch.scores, padded, cache, d, most, |j, at, part| {
-                if j < block {
-                    let (row, head) = place(j);
-                    out[(row * spec.n_heads + head) * d + at..][..part.len()].copy_from_slice(part);
+            let mut at = 0;
+            while at < d {
+                let left = d - at;
+                // As many columns at once as the registers hold.
+                macro_rules! columns {
+                    ($($n:literal)*) => {
+                        $(if left >= $n {
+                            let acc = columns_of::<T, $n>(&scratch.scores, padded, cache, d, most, at);
+                            for (j, part) in acc.iter().enumerate().take(block) {
+                                let (row, head) = place(j);
+                                out[(row * spec.n_heads + head) * d + at..][..$n].copy_from_slice(part);
+                            }
+                            at += $n;
+                            continue;
+                        })*
+                    };
                 }
-            });
+                columns!(32 24 16 8 1);
+            }
         }
-    });
+    }
 }
 
 /// Scores of [`BLOCK`] queries over the first `keys` keys (a multiple of [`KEY_STEP`]).
@@ -247,36 +263,7 @@ fn softmax<T: Real>(scores: &mut [T], sees: usize) {
     hidden.fill(T::ZERO);
 }
 
-/// Weighted sums of the values for [`BLOCK`] rows of weights; `put(row, column, part)` takes what is finished.
-#[inline(always)]
-fn mix<T: Real>(
-    weights: &[T],
-    stride: usize,
-    cache: &HeadCache<T>,
-    d: usize,
-    keys: usize,
-    mut put: impl FnMut(usize, usize, &[T]),
-) {
-    let mut at = 0;
-    while at < d {
-        let left = d - at;
-        // As many columns at once as the registers hold.
-        macro_rules! columns {
-            ($($n:literal)*) => {
-                $(if left >= $n {
-                    let acc = columns_of::<T, $n>(weights, stride, cache, d, keys, at);
-                    for (j, part) in acc.iter().enumerate() {
-                        put(j, at, part);
-                    }
-                    at += $n;
-                    continue;
-                })*
-            };
-        }
-        columns!(32 24 16 8 1);
-    }
-}
-
+/// Weighted sums of `N` columns of the values, from `at` on, for [`BLOCK`] rows of weights.
 #[inline(always)]
 fn columns_of<T: Real, const N: usize>(
     weights: &[T],
@@ -318,8 +305,9 @@ impl CustomOp1 for Attend {
             for range in self.examples.iter() {
                 for kv in 0..self.spec.n_kv_heads {
                     cache.clear();
-                    let part = &x[range.start * width..range.end * width];
-                    one_head::<T>(self.spec, kv, part, &mut cache, rows_of(&mut out, range, self.spec), &mut scratch);
+                    let (rows, out) = (&x[range.start * width..range.end * width], rows_of(&mut out, range, self.spec));
+                    let job = Job { spec: self.spec, kv, rows, out, cache: &mut cache, scratch: &mut scratch };
+                    vectorised(job);
                 }
             }
             Ok(storage(out, (rows, self.spec.n_heads * self.spec.d_head)))
@@ -339,42 +327,55 @@ struct AttendBack {
     examples: Arc<Vec<Range<usize>>>,
 }
 
-impl AttendBack {
-    /// Adds the gradient of query head `head` of one example. With weights p and dp = grad . v:
+/// The gradient of one query head of one example, added to `dqkv`.
+struct Back<'a, T> {
+    spec: Attention,
+    head: usize,
+    both: &'a [T],
+    dqkv: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Back<'_, T> {
+    type Out = ();
+    /// With weights p and dp = grad . v:
     /// dv += p grad, ds = p (dp - sum p dp), dq = scale ds k, dk += scale ds q.
-    fn head<T: Real>(&self, head: usize, both: &[T], dqkv: &mut [T]) {
-        let Attention { n_heads, n_kv_heads, d_head: d } = self.spec;
-        let (width, scale) = (self.spec.width(), self.spec.scale::<T>());
+    #[inline(always)]
+    fn run(self) {
+        let Back { spec, head, both, dqkv } = self;
+        let Attention { n_heads, n_kv_heads, d_head: d } = spec;
+        let (width, scale) = (spec.width(), spec.scale::<T>());
         let stride = width + n_heads * d;
-        let kv = head / self.spec.group();
+        let kv = head / spec.group();
         let (q_at, k_at, v_at, g_at) =
             (head * d, (n_heads + kv) * d, (n_heads + n_kv_heads + kv) * d, width + head * d);
         let at = |row: usize, col: usize| &both[row * stride + col..][..d];
-        let dot = |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| a.fma(*b, s));
         let rows = both.len() / stride;
-        vectorised(|| {
-            let mut p = vec![T::ZERO; rows.next_multiple_of(LANES)];
-            let mut ds = vec![T::ZERO; rows];
-            for i in 0..rows {
-                for (j, p) in p[..=i].iter_mut().enumerate() {
-                    *p = dot(at(i, q_at), at(j, k_at)) * scale;
-                }
-                softmax(&mut p, i + 1);
-                for (j, ds) in ds[..=i].iter_mut().enumerate() {
-                    *ds = dot(at(i, g_at), at(j, v_at));
-                }
-                let mean = dot(&p[..=i], &ds[..=i]);
-                for j in 0..=i {
-                    let s = p[j] * (ds[j] - mean) * scale;
-                    for c in 0..d {
-                        dqkv[i * width + q_at + c] += s * at(j, k_at)[c];
-                        dqkv[j * width + k_at + c] += s * at(i, q_at)[c];
-                        dqkv[j * width + v_at + c] += p[j] * at(i, g_at)[c];
-                    }
+        let mut p = vec![T::ZERO; rows.next_multiple_of(LANES)];
+        let mut ds = vec![T::ZERO; rows];
+        for i in 0..rows {
+            for (j, p) in p[..=i].iter_mut().enumerate() {
+                *p = dot(at(i, q_at), at(j, k_at)) * scale;
+            }
+            softmax(&mut p, i + 1);
+            for (j, ds) in ds[..=i].iter_mut().enumerate() {
+                *ds = dot(at(i, g_at), at(j, v_at));
+            }
+            let mean = dot(&p[..=i], &ds[..=i]);
+            for j in 0..=i {
+                let s = p[j] * (ds[j] - mean) * scale;
+                for c in 0..d {
+                    dqkv[i * width + q_at + c] += s * at(j, k_at)[c];
+                    dqkv[j * width + k_at + c] += s * at(i, q_at)[c];
+                    dqkv[j * width + v_at + c] += p[j] * at(i, g_at)[c];
                 }
             }
-        });
+        }
     }
+}
+
+#[inline(always)]
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    a.iter().zip(b).fold(T::ZERO, |s, (a, b)| a.fma(*b, s))
 }
 
 impl CustomOp1 for AttendBack {
@@ -391,7 +392,8 @@ impl CustomOp1 for AttendBack {
             for r in self.examples.iter() {
                 for head in 0..self.spec.n_heads {
                     let part = &both[r.start * stride..r.end * stride];
-                    self.head::<T>(head, part, &mut dqkv[r.start * width..r.end * width]);
+                    let back = &mut dqkv[r.start * width..r.end * width];
+                    vectorised(Back::<T> { spec: self.spec, head, both: part, dqkv: back });
                 }
             }
             Ok(storage(dqkv, (rows, width)))

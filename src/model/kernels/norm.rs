@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019): `w * x / sqrt(mean(x^2) + eps)`.
 
-use super::{Real, by_dtype, lane_sum, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, lane_sum, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
 
 struct RmsNorm {
@@ -21,19 +21,27 @@ fn normalised(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     Ok((x.broadcast_mul(&inv)?, inv))
 }
 
-fn run<T: Real>(x: &[T], w: &[T], eps: f64) -> Vec<T> {
-    let d = w.len();
-    let scale = T::of(1.0 / d.max(1) as f64);
-    vectorised(|| {
+struct Normalise<'a, T> {
+    x: &'a [T],
+    w: &'a [T],
+    eps: f64,
+}
+
+impl<T: Real> Kernel for Normalise<'_, T> {
+    type Out = Vec<T>;
+    #[inline(always)]
+    fn run(self) -> Vec<T> {
+        let Normalise { x, w, eps } = self;
+        let scale = T::of(1.0 / w.len().max(1) as f64);
         let mut out = vec![T::ZERO; x.len()];
-        for (x, y) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
+        for (x, y) in x.chunks_exact(w.len()).zip(out.chunks_exact_mut(w.len())) {
             let inv = T::ONE / lane_sum(x, |v| v * v).fma(scale, T::of(eps)).root();
             for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
                 *y = *w * (*x * inv);
             }
         }
         out
-    })
+    }
 }
 
 impl CustomOp2 for RmsNorm {
@@ -47,7 +55,7 @@ impl CustomOp2 for RmsNorm {
             candle_core::bail!("rms_norm: rows of {d} do not fit a weight of {d_w}")
         }
         by_dtype!(x, "rms_norm", T => {
-            Ok(storage(run::<T>(slice(x, lx, "rms_norm")?, slice(w, lw, "rms_norm")?, self.eps), lx.shape()))
+            Ok(storage(vectorised(Normalise::<T> { x: slice(x, lx, "rms_norm")?, w: slice(w, lw, "rms_norm")?, eps: self.eps }), lx.shape()))
         })
     }
 

@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints.
 
-use super::{Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
@@ -53,10 +53,19 @@ pub fn rope(
     x.contiguous()?.apply_op1(Rope { table, positions, heads, d_head, sign: 1.0 })
 }
 
-fn run<T: Real>(op: &Rope, x: &[T], width: usize) -> Vec<T> {
-    let half = op.table.half;
-    let sign = T::of(op.sign);
-    vectorised(|| {
+struct Rotate<'a, T> {
+    op: &'a Rope,
+    x: &'a [T],
+    width: usize,
+}
+
+impl<T: Real> Kernel for Rotate<'_, T> {
+    type Out = Vec<T>;
+    #[inline(always)]
+    fn run(self) -> Vec<T> {
+        let Rotate { op, x, width } = self;
+        let half = op.table.half;
+        let sign = T::of(op.sign);
         let mut out = x.to_vec();
         for (row, pos) in out.chunks_exact_mut(width).zip(op.positions.iter()) {
             let at = *pos as usize * half;
@@ -70,7 +79,7 @@ fn run<T: Real>(op: &Rope, x: &[T], width: usize) -> Vec<T> {
             }
         }
         out
-    })
+    }
 }
 
 impl CustomOp1 for Rope {
@@ -86,7 +95,7 @@ impl CustomOp1 for Rope {
         if let Some(p) = self.positions.iter().find(|p| **p as usize >= self.table.positions) {
             candle_core::bail!("rope: position {p} is beyond the {} positions of the model", self.table.positions)
         }
-        by_dtype!(x, "rope", T => Ok(storage(run::<T>(self, slice(x, l, "rope")?, width), l.shape())))
+        by_dtype!(x, "rope", T => Ok(storage(vectorised(Rotate::<T> { op: self, x: slice(x, l, "rope")?, width }), l.shape())))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

@@ -1,6 +1,6 @@
 //! The gated activation of Llama-like MLPs (Shazeer 2020): `silu(gate) * up`, from one fused product.
 
-use super::{Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 struct SwiGlu;
@@ -14,8 +14,16 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     gate_up.contiguous()?.apply_op1(SwiGlu)
 }
 
-fn run<T: Real>(x: &[T], d: usize) -> Vec<T> {
-    vectorised(|| {
+struct Gate<'a, T> {
+    x: &'a [T],
+    d: usize,
+}
+
+impl<T: Real> Kernel for Gate<'_, T> {
+    type Out = Vec<T>;
+    #[inline(always)]
+    fn run(self) -> Vec<T> {
+        let Gate { x, d } = self;
         let mut out = vec![T::ZERO; x.len() / 2];
         for (row, y) in x.chunks_exact(2 * d).zip(out.chunks_exact_mut(d)) {
             let (gate, up) = row.split_at(d);
@@ -24,7 +32,7 @@ fn run<T: Real>(x: &[T], d: usize) -> Vec<T> {
             }
         }
         out
-    })
+    }
 }
 
 impl CustomOp1 for SwiGlu {
@@ -37,7 +45,7 @@ impl CustomOp1 for SwiGlu {
         if !width.is_multiple_of(2) {
             candle_core::bail!("swiglu: {width} columns are not a gate and an up of one size")
         }
-        by_dtype!(x, "swiglu", T => Ok(storage(run::<T>(slice(x, l, "swiglu")?, width / 2), (rows, width / 2))))
+        by_dtype!(x, "swiglu", T => Ok(storage(vectorised(Gate::<T> { x: slice(x, l, "swiglu")?, d: width / 2 }), (rows, width / 2))))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

@@ -1,0 +1,169 @@
+//! Plans, and how they are cut.
+
+use super::Outcome;
+use crate::axes::Site;
+use crate::capture::Collect;
+use crate::error::Result;
+use crate::model::generate::{Settings, Start, fits, generate};
+use crate::model::{Along, Edit, Example, Head, Hooks, Model, Rows, forward};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// A prompt in tokens, and what is wanted of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// Names the random stream of a reply.
+    pub id: String,
+    pub tokens: Vec<u32>,
+    /// Positions below this are the prompt.
+    pub prompt_len: usize,
+    /// Ranges of positions kept when capturing, each one row.
+    pub ranges: Vec<Range<usize>>,
+    pub seed: u64,
+    /// Indices into the edits of the plan.
+    pub edits: Vec<usize>,
+}
+
+/// What is done with every item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Keep the items' ranges at these sites.
+    Capture { sites: Vec<Site> },
+    /// Continue the items.
+    Generate(Settings),
+}
+
+/// Work to be done, in full.
+pub struct Plan<'m> {
+    pub model: &'m Model,
+    pub task: Task,
+    pub edits: Vec<Along>,
+    pub items: Vec<Item>,
+    /// A unit is closed before it would exceed this many tokens; a longer prompt is a unit of its own.
+    pub max_batch_tokens: usize,
+}
+
+/// Tokens a unit may hold by default: the stream of a small model stays in the cache of a core, that of a large one
+/// still fills its matrix units.
+pub const MAX_BATCH_TOKENS: usize = 2048;
+
+impl Plan<'_> {
+    /// Refuses items that the model cannot take.
+    ///
+    /// # Errors
+    /// The first item that is empty, too long or outside the vocabulary; a site that the model does not have.
+    pub fn check(&self) -> Result<()> {
+        let dims = self.model.lm.dims();
+        let new_tokens = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };
+        self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
+        let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
+        for site in sites.iter().copied().chain(self.edits.iter().map(Along::site)) {
+            if !dims.has(site) {
+                let exist = Site::describe_all(dims.n_layers);
+                return Err(crate::error::Error::Site { asked: site.to_string(), exist });
+            }
+        }
+        Ok(())
+    }
+
+    /// The units, as ranges of items, in order.
+    pub fn units(&self) -> Vec<Range<usize>> {
+        let more = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };
+        cut(self.items.iter().map(|i| i.tokens.len() + more), self.max_batch_tokens)
+    }
+
+    /// Rows that an outcome of the whole plan has.
+    pub fn rows(&self) -> usize {
+        self.items.iter().map(|i| self.rows_of(i)).sum()
+    }
+
+    /// Rows that one item gives: kept rows, or one reply.
+    pub fn rows_of(&self, item: &Item) -> usize {
+        if matches!(self.task, Task::Capture { .. }) { item.ranges.len() } else { 1 }
+    }
+
+    /// The address of a unit: SHA-256 over everything that decides its outcome.
+    pub fn address(&self, unit: &Range<usize>) -> String {
+        let mut hash = Sha256::new();
+        let edits: Vec<_> = self.edits.iter().map(Along::describe).collect();
+        let task = match &self.task {
+            Task::Capture { sites } => json!({ "capture": sites }),
+            Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        hash.update(json!([version, self.model.hash, task, edits]).to_string());
+        for item in &self.items[unit.clone()] {
+            let named = matches!(self.task, Task::Generate(_)).then_some((&item.id, item.seed));
+            let ranges: Vec<_> = item.ranges.iter().map(|r| (r.start, r.end)).collect();
+            hash.update(json!([item.tokens, item.prompt_len, ranges, named, item.edits]).to_string());
+        }
+        format!("{:x}", hash.finalize())
+    }
+
+    /// Runs one unit on the calling thread.
+    pub fn execute(&self, unit: &Range<usize>) -> Result<Outcome> {
+        let (lm, items) = (&*self.model.lm, &self.items[unit.clone()]);
+        match &self.task {
+            Task::Capture { sites } => {
+                let rows = Rows::pack(items.iter().enumerate().map(|(index, item)| {
+                    let example = Example {
+                        index,
+                        rows: 0..0,
+                        first_pos: 0,
+                        prompt_len: item.prompt_len,
+                        adapter: None,
+                        edits: item.edits.clone(),
+                    };
+                    (example, item.tokens.clone())
+                }));
+                let mut collect = Collect::new(sites, items.iter().map(|i| &i.ranges[..]).collect(), lm.dims());
+                let mut hooks = self.edits.iter().fold(Hooks::default(), |h, e| h.edit(e)).tap(&mut collect);
+                let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
+                let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
+                Ok(Outcome { kept: collect.kept, replies: vec![], receipts })
+            }
+            Task::Generate(settings) => {
+                let starts: Vec<Start> = items
+                    .iter()
+                    .map(|i| Start { id: i.id.clone(), tokens: i.tokens.clone(), seed: i.seed, edits: i.edits.clone() })
+                    .collect();
+                let edits: Vec<&dyn Edit> = self.edits.iter().map(|e| e as &dyn Edit).collect();
+                let (replies, receipts) = generate(lm, &starts, &edits, settings)?;
+                Ok(Outcome { kept: vec![], replies, receipts })
+            }
+        }
+    }
+}
+
+/// Cuts consecutive lengths into runs whose sum is at most `budget`; a longer one stands alone.
+fn cut(lengths: impl Iterator<Item = usize>, budget: usize) -> Vec<Range<usize>> {
+    let mut units: Vec<Range<usize>> = Vec::new();
+    let mut sum = 0;
+    for (i, length) in lengths.enumerate() {
+        match units.last_mut() {
+            Some(unit) if sum + length <= budget => {
+                unit.end = i + 1;
+                sum += length;
+            }
+            _ => {
+                units.push(i..i + 1);
+                sum = length;
+            }
+        }
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn cuts_keep_the_order_and_the_budget() {
+        let lengths = [3usize, 4, 5, 20, 1, 1, 8];
+        let units = cut(lengths.into_iter(), 10);
+        assert_eq!(units, [0..2, 2..3, 3..4, 4..7]);
+        assert_eq!(cut([].into_iter(), 10), []);
+    }
+}
