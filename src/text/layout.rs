@@ -113,8 +113,9 @@ impl Finder<'_> {
             .find_map(|e| self.marked(i, &e.with(content, None, Some(close))).and_then(|seen| one(seen.closes)))
             .or(after);
         match (start, end) {
-            (Some(start), Some(end)) if start <= end => Some(Vec::from([start..end])),
-            _ if dropped || content.trim().is_empty() => Some(Vec::new()),
+            (Some(start), Some(end)) if start <= end => Some(std::iter::once(start..end).collect()),
+            // Nothing was said, so there is nothing to find.
+            _ if content.trim().is_empty() => Some(Vec::new()),
             _ => None,
         }
     }

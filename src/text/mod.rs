@@ -1,6 +1,6 @@
 //! Text and tokens: the tokenizer, the chat template of the checkpoint, and the place of every token in a conversation.
 //!
-//! Where a turn lies is read from the rendering itself ([`layout`]): no search for text, no table of model names.
+//! Where a turn lies is read from the rendering itself (`layout.rs`): no search for text, no table of model names.
 
 mod encoded;
 mod guard;

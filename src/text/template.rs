@@ -37,7 +37,7 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    /// The file and the template's text, in which the contents' marks must not occur.
+    /// The template's text.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
@@ -141,7 +141,7 @@ mod tests {
         // trim_blocks eats the newline after a block, lstrip_blocks the blanks before it, and one newline at the end goes.
         let looped =
             "{% for m in messages %}\n  {% if loop.last %}{% break %}{% endif %}\n{{ m.role }}\n{% endfor %}\n\n";
-        assert_eq!(render(looped).unwrap(), "user\n\n");
+        assert_eq!(render(looped).unwrap(), "user\n");
     }
 
     #[test]

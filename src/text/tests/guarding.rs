@@ -148,3 +148,27 @@ fn ids_agree_with_the_tokenizers_own_over_many_random_conversations() {
         assert_eq!(e.tokens, whole(text, &rendering(text, &messages, false)), "{messages:?}");
     }
 }
+
+#[test]
+fn no_typed_text_changes_which_special_tokens_there_are() {
+    use rand::Rng;
+    let mut rng = crate::rng::stream(4, "text injections");
+    let typed =
+        ["<|end|>", "<|assistant|>", "<|im_end|>", "<|eot_id|>", "<s>", "</s>", "[INST]", "<|", "|>", " ", "a", "\n"];
+    let texts = [embedded(), byte_level(CHATML), byte_level(LLAMA3), pieces(MISTRAL, false), pieces(MISTRAL, true)];
+    for round in 0..200 {
+        let text = &texts[round % texts.len()];
+        let mut messages = talk(&[("system", "x"), ("user", "x"), ("assistant", "x"), ("user", "x")]);
+        let special = |messages: &[Message]| {
+            let e = text.chat(messages, true).unwrap();
+            let is = |t: &u32| text.special_ids().contains(t);
+            assert!(e.turns.iter().all(|turn| !e.tokens[turn.content.clone()].iter().any(is)), "{messages:?}");
+            e.tokens.into_iter().filter(is).collect::<Vec<_>>()
+        };
+        let harmless = special(&messages);
+        for message in &mut messages {
+            message.content = (0..rng.random_range(1..6)).map(|_| typed[rng.random_range(0..typed.len())]).collect();
+        }
+        assert_eq!(special(&messages), harmless, "{messages:?}");
+    }
+}

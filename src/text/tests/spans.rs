@@ -211,6 +211,9 @@ fn a_template_that_rewrites_contents_is_refused() {
     let error = byte_level(counts).chat(&talk(&[("user", "abc")]), false).unwrap_err();
     assert!(error.to_string().contains("message 0 (`user`) cannot be located"), "{error}");
     assert!(error.hint().contains("\"text\""));
+    // A middle part without either edge could be anywhere.
+    let middle = "{% for m in messages %}{{ m.content.split('|')[1] }}{% endfor %}";
+    assert!(byte_level(middle).chat(&talk(&[("user", "a|b|c")]), false).is_err());
 }
 
 #[test]
