@@ -1,0 +1,265 @@
+//! Where every message lies in a rendered conversation, told by the template itself.
+//!
+//! Private-use characters are set at the two edges of one content; where they land in the rendering is where the
+//! content lies, provided that the rendering is otherwise unchanged. A template that inspects contents may answer
+//! to marks with another text; then each edge is looked for alone, and last by rendering a single mark instead of
+//! the content. What none of this finds is refused.
+
+use super::ASSISTANT;
+use super::encoded::{Message, Span, TokenPlace};
+use super::template::{ChatTemplate, Open};
+use crate::error::{Error, Result};
+use std::ops::Range;
+
+/// A rendered conversation and its parts, in bytes.
+pub(super) struct Layout {
+    pub(super) text: String,
+    /// Per message: its content, or `None` if the template drops it.
+    pub(super) contents: Vec<Option<Range<usize>>>,
+    /// Everything printed from a content, later copies included, with the index of the message.
+    pub(super) printed: Vec<(usize, Range<usize>)>,
+    /// A cover of the text without gaps or overlaps, in order.
+    parts: Vec<(Range<usize>, TokenPlace)>,
+}
+
+impl Layout {
+    /// The place of a token: the first content that it overlaps, else the part in which it starts.
+    pub(super) fn place(&self, bytes: &Range<usize>) -> TokenPlace {
+        let first = self.parts.partition_point(|(part, _)| part.end <= bytes.start);
+        let mut overlapped = self.parts[first..].iter().take_while(|(part, _)| part.start < bytes.end);
+        let content = overlapped.find(|(part, place)| place.span == Span::Content && !part.is_empty());
+        let starts_in = self.parts.get(first).or(self.parts.last());
+        content.or(starts_in).map_or(TokenPlace { turn: None, span: Span::Header }, |(_, place)| *place)
+    }
+}
+
+/// Renders the conversation and finds its parts.
+///
+/// # Errors
+/// What the template raises, and contents that cannot be located.
+pub(super) fn find(template: &ChatTemplate, messages: &[Message], generation: bool) -> Result<Layout> {
+    let open = template.open()?;
+    let text = open.render(messages, generation)?;
+    let marks = Marks::choose(template.source(), &text, messages)?;
+    let finder = Finder { open: &open, messages, generation, plain: &text, marks };
+    let mut contents = Vec::with_capacity(messages.len());
+    let mut printed = Vec::new();
+    for (i, message) in messages.iter().enumerate() {
+        let copies = finder.copies(i).ok_or_else(|| {
+            Error::refused(
+                format!(
+                    "message {i} (`{}`) cannot be located in the rendering: the chat template changes its text \
+                     depending on what the content says",
+                    message.role
+                ),
+                "give the prompt as \"text\" or \"tokens\", or use a chat template that prints contents unchanged",
+            )
+        })?;
+        contents.push(copies.first().cloned());
+        printed.extend(copies.into_iter().map(|copy| (i, copy)));
+    }
+    // By position, not by message: some templates print the system message inside a later turn.
+    let mut order: Vec<(usize, Range<usize>)> =
+        contents.iter().enumerate().filter_map(|(i, c)| Some((i, c.clone()?))).collect();
+    order.sort_by_key(|(i, c)| (c.start, c.end, *i));
+    if let Some(pair) = order.windows(2).find(|pair| pair[0].1.end > pair[1].1.start) {
+        return Err(Error::refused(
+            format!("messages {} and {} overlap in the rendering of the chat template", pair[0].0, pair[1].0),
+            "give the prompt as \"text\" or \"tokens\"",
+        ));
+    }
+    let parts = finder.parts(&order);
+    Ok(Layout { text, contents, printed, parts })
+}
+
+struct Finder<'a> {
+    open: &'a Open<'a>,
+    messages: &'a [Message],
+    generation: bool,
+    plain: &'a str,
+    marks: Marks,
+}
+
+impl Finder<'_> {
+    /// All places where content `i` is printed; none if it is dropped; `None` if that cannot be told.
+    fn copies(&self, i: usize) -> Option<Vec<Range<usize>>> {
+        let content = &self.messages[i].content;
+        let Marks { open, close } = self.marks;
+        let mut dropped = false;
+        for edges in edges(content) {
+            let Some(seen) = self.marked(i, &edges.with(content, Some(open), Some(close))) else { continue };
+            if let Some(copies) = seen.pairs() {
+                dropped |= copies.is_empty();
+                if !copies.is_empty() {
+                    return Some(copies);
+                }
+            }
+        }
+        // The mark alone in place of the content: what stands around it must stand around the content.
+        let (before, after) = match self.alone(self.messages, i, self.generation) {
+            Some(around) if around.is_empty() && dropped => return Some(Vec::new()),
+            Some(around) if around.len() == 2 => (
+                self.plain.starts_with(&around[0]).then_some(around[0].len()),
+                self.plain.ends_with(&around[1]).then(|| self.plain.len() - around[1].len()),
+            ),
+            _ => (None, None),
+        };
+        let one = |places: Vec<usize>| (places.len() == 1).then(|| places[0]);
+        let start = edges(content)
+            .find_map(|e| self.marked(i, &e.with(content, Some(open), None)).and_then(|seen| one(seen.opens)))
+            .or(before)
+            .or_else(|| self.after_generation_header(i));
+        let end = edges(content)
+            .find_map(|e| self.marked(i, &e.with(content, None, Some(close))).and_then(|seen| one(seen.closes)))
+            .or(after);
+        match (start, end) {
+            (Some(start), Some(end)) if start <= end => Some(std::iter::once(start..end).collect()),
+            // Nothing was said, so there is nothing to find.
+            _ if content.trim().is_empty() => Some(Vec::new()),
+            _ => None,
+        }
+    }
+
+    /// Renders with another content for message `i`; the marks' places if the rendering is otherwise unchanged.
+    fn marked(&self, i: usize, content: &str) -> Option<Seen> {
+        let text = self.with_content(self.messages, i, content, self.generation)?;
+        let mut seen = Seen::default();
+        let mut stripped = String::with_capacity(self.plain.len());
+        for c in text.chars() {
+            match c {
+                c if c == self.marks.open => seen.opens.push(stripped.len()),
+                c if c == self.marks.close => seen.closes.push(stripped.len()),
+                c => stripped.push(c),
+            }
+        }
+        (stripped == self.plain).then_some(seen)
+    }
+
+    /// The pieces around a mark that stands for content `i`: two if it is printed once. Empty if the rendering
+    /// neither shows the mark nor changes.
+    fn alone(&self, messages: &[Message], i: usize, generation: bool) -> Option<Vec<String>> {
+        let text = self.with_content(messages, i, &self.marks.open.to_string(), generation)?;
+        if text == self.plain {
+            return Some(Vec::new());
+        }
+        Some(text.split(self.marks.open).map(str::to_string).collect())
+    }
+
+    fn with_content(&self, messages: &[Message], i: usize, content: &str, generation: bool) -> Option<String> {
+        let mut changed = messages.to_vec();
+        changed[i].content = content.into();
+        self.open.render(&changed, generation).ok()
+    }
+
+    /// Where a reply would begin after the messages before `i`, for templates that print reasoning apart.
+    fn after_generation_header(&self, i: usize) -> Option<usize> {
+        if self.messages[i].role != ASSISTANT {
+            return None;
+        }
+        let header = self.open.render(&self.messages[..i], true).ok()?;
+        self.plain.starts_with(&header).then_some(header.len())
+    }
+
+    /// Cuts the text at the contents, and what lies between two of them into the end of one and the next one's header.
+    fn parts(&self, order: &[(usize, Range<usize>)]) -> Vec<(Range<usize>, TokenPlace)> {
+        let place = |turn: Option<usize>, span| TokenPlace { turn, span };
+        let mut parts = Vec::with_capacity(3 * order.len() + 2);
+        let mut at = 0;
+        for (k, (i, content)) in order.iter().enumerate() {
+            parts.push((at..content.start, place(Some(*i), Span::Header)));
+            parts.push((content.clone(), place(Some(*i), Span::Content)));
+            let end = match order.get(k + 1) {
+                Some((_, next)) => content.end + self.own_end(*i, &self.plain[content.end..next.start]),
+                None => self.end_of_messages().max(content.end),
+            };
+            parts.push((content.end..end, place(Some(*i), Span::End)));
+            at = end;
+        }
+        if order.is_empty() {
+            at = self.end_of_messages();
+            parts.push((0..at, place(None, Span::Header)));
+        }
+        if at < self.plain.len() {
+            parts.push((at..self.plain.len(), place(Some(self.messages.len()), Span::Header)));
+        }
+        parts
+    }
+
+    /// How much of the gap after content `i` also closes it where it is the last one.
+    fn own_end(&self, i: usize, gap: &str) -> usize {
+        let around = self.alone(&self.messages[..=i], i, false).unwrap_or_default();
+        around.last().filter(|tail| around.len() == 2 && gap.starts_with(tail.as_str())).map_or(0, String::len)
+    }
+
+    /// Where the generation header begins; the end of the text without one.
+    fn end_of_messages(&self) -> usize {
+        if !self.generation {
+            return self.plain.len();
+        }
+        match self.open.render(self.messages, false) {
+            Ok(without) if self.plain.starts_with(&without) => without.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Where marks were seen, in bytes of the text without them.
+#[derive(Default)]
+struct Seen {
+    opens: Vec<usize>,
+    closes: Vec<usize>,
+}
+
+impl Seen {
+    /// The stretches between the marks, if they come in pairs.
+    fn pairs(&self) -> Option<Vec<Range<usize>>> {
+        let pairs: Vec<Range<usize>> = self.opens.iter().zip(&self.closes).map(|(a, b)| *a..*b).collect();
+        let apart = pairs.windows(2).all(|w| w[0].end <= w[1].start);
+        (self.opens.len() == self.closes.len() && apart && pairs.iter().all(|p| p.start <= p.end)).then_some(pairs)
+    }
+}
+
+/// Two characters that occur nowhere.
+#[derive(Clone, Copy)]
+struct Marks {
+    open: char,
+    close: char,
+}
+
+impl Marks {
+    fn choose(source: &str, text: &str, messages: &[Message]) -> Result<Marks> {
+        let used = |c: char| {
+            let said = |m: &Message| m.content.contains(c) || m.role.contains(c);
+            source.contains(c) || text.contains(c) || messages.iter().any(said)
+        };
+        let mut free = ('\u{e000}'..='\u{f8ff}').chain('\u{f0000}'..='\u{ffffd}').filter(|c| !used(*c));
+        match (free.next(), free.next()) {
+            (Some(open), Some(close)) => Ok(Marks { open, close }),
+            _ => Err(Error::refused("every private-use character occurs in the conversation", "remove some of them")),
+        }
+    }
+}
+
+/// Where the marks go: before or after the content's outer whitespace, which a template may trim on either side.
+struct Edges {
+    start: usize,
+    end: usize,
+}
+
+impl Edges {
+    fn with(&self, content: &str, open: Option<char>, close: Option<char>) -> String {
+        let (lead, rest) = content.split_at(self.start);
+        let (middle, trail) = rest.split_at(self.end - self.start);
+        let mark = |m: Option<char>| m.map(String::from).unwrap_or_default();
+        [lead, &mark(open), middle, &mark(close), trail].concat()
+    }
+}
+
+/// The choices of edges, outermost first.
+fn edges(content: &str) -> impl Iterator<Item = Edges> {
+    let lead = content.len() - content.trim_start().len();
+    let trail = content.trim_end().len().max(lead);
+    let starts = if lead == 0 { vec![0] } else { vec![0, lead] };
+    let ends = if trail == content.len() { vec![trail] } else { vec![content.len(), trail] };
+    starts.into_iter().flat_map(move |start| ends.clone().into_iter().map(move |end| Edges { start, end }))
+}
