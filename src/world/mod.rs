@@ -18,6 +18,7 @@
 //! A world is read from JSON ([`World::parse`]); the one of the embedded model is [`World::toyworld`].
 
 mod chain;
+mod check;
 mod conversation;
 mod expression;
 mod file;
