@@ -4,9 +4,17 @@
 
 pub mod clustered;
 pub mod contrast;
+pub mod drift;
 pub mod interval;
+pub mod map;
+pub mod nulls;
+pub mod pca;
 pub mod score;
 pub mod split;
 pub mod stats;
 pub mod sweep;
+pub mod turns;
 pub mod wording;
+
+#[cfg(test)]
+mod testing;

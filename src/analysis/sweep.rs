@@ -342,3 +342,6 @@ fn check<'a>(layers: &'a [Activations], counts: &TokenCounts, options: &SweepOpt
     counts.check(first)?;
     Ok(first)
 }
+
+#[cfg(test)]
+mod tests;
