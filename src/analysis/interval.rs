@@ -86,19 +86,11 @@ pub fn stratified_bootstrap(
     rng: &mut impl Rng,
     statistic: impl Fn(&[usize]) -> Option<f64>,
 ) -> Option<Interval> {
-    let clusters: usize = strata.iter().map(Vec::len).sum();
     let smallest = strata.iter().map(Vec::len).filter(|n| *n > 0).min()?;
-    if clusters < 2 || draws == 0 {
+    let all = resample(strata, draws, rng, statistic);
+    let mut values: Vec<f64> = all.into_iter().flatten().filter(|v| !v.is_nan()).collect();
+    if values.is_empty() {
         return None;
-    }
-    let mut sample = Vec::with_capacity(clusters);
-    let mut values = Vec::with_capacity(draws);
-    for _ in 0..draws {
-        sample.clear();
-        for stratum in strata.iter().filter(|s| !s.is_empty()) {
-            sample.extend((0..stratum.len()).map(|_| stratum[rng.random_range(0..stratum.len())]));
-        }
-        values.extend(statistic(&sample).filter(|v| !v.is_nan()));
     }
     if values.len() * 2 < draws {
         return None;
@@ -130,6 +122,28 @@ impl Strata {
     pub fn smallest(&self) -> usize {
         self.0.iter().map(Vec::len).filter(|n| *n > 0).min().unwrap_or(0)
     }
+}
+
+/// The statistic of each resample, as [`stratified_bootstrap`] draws them; empty below two clusters.
+pub(crate) fn resample(
+    strata: &[Vec<usize>],
+    draws: usize,
+    rng: &mut impl Rng,
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> Vec<Option<f64>> {
+    let clusters: usize = strata.iter().map(Vec::len).sum();
+    if clusters < 2 {
+        return Vec::new();
+    }
+    let mut sample = Vec::with_capacity(clusters);
+    let mut draw = || {
+        sample.clear();
+        for stratum in strata.iter().filter(|s| !s.is_empty()) {
+            sample.extend((0..stratum.len()).map(|_| stratum[rng.random_range(0..stratum.len())]));
+        }
+        statistic(&sample)
+    };
+    (0..draws).map(|_| draw()).collect()
 }
 
 /// The quantile of the standard normal distribution, by bisection on [`normal_cdf`]; good to about 1e-10.

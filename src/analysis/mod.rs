@@ -4,6 +4,7 @@
 
 pub mod clustered;
 pub mod contrast;
+pub mod dose;
 pub mod drift;
 pub mod interval;
 pub mod map;

@@ -186,8 +186,8 @@ mod tests {
         assert!((p.explained_variance[1] - (2.0 - root)).abs() < 1e-12);
         assert!((p.explained_variance_ratio[0] - (2.0 + root) / 4.0).abs() < 1e-12);
         // First eigenvector: (4, 3 lambda - 8) / norm; its larger entry is the first, so it is positive.
-        let (x, y) = (4.0, 3.0 * (2.0 + root) - 8.0);
-        assert!((p.components[[0, 0]] - x / (x * x + y * y as f64).sqrt()).abs() < 1e-12);
+        let (x, y): (f64, f64) = (4.0, 3.0 * (2.0 + root) - 8.0);
+        assert!((p.components[[0, 0]] - x / (x * x + y * y).sqrt()).abs() < 1e-12);
         assert!((p.project(array![2., 1.].view())).iter().all(|v| v.abs() < 1e-12));
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let (a, b) = (pca(x.view()).unwrap(), pca((-&x).view()).unwrap());
         assert!((&a.components - &b.components).iter().all(|v| v.abs() < 1e-9));
         let mut turned = a.clone();
-        let point = &a.mean - &a.components.row(0) - &a.components.row(1);
+        let point = &a.mean - &(&a.components.row(0) + &a.components.row(1));
         turned.orient(point.view());
         assert!(turned.project(point.view()).iter().take(2).all(|v| (v - 1.0).abs() < 1e-9));
         assert!((&turned.scores.column(0) + &a.scores.column(0)).iter().all(|v| v.abs() < 1e-12));
