@@ -103,7 +103,8 @@ pub struct NullSpectrum {
 /// Parallel analysis (Horn 1965) by permutation: each coordinate is shuffled over the rows on its own, which keeps its
 /// distribution and removes what it shares with the others, and the spectrum is taken again, `draws` times.
 ///
-/// Depends on the basis: activations with a few huge coordinates keep a steep spectrum here, as they should.
+/// Depends on the basis: a component that lies along a single coordinate (a massive activation, for example) keeps its
+/// variance under the shuffle, so it never stands above this null. What does stand above it is shared by coordinates.
 ///
 /// # Errors
 /// As [`pca`].
