@@ -1,1 +1,21 @@
-//! (in the making)
+//! Numbers about activations and replies: directions, scores, maps, drift and dose, each with its null and interval.
+//!
+//! Sees tables and arrays only. Every function is pure: what is random comes from a seed that the caller gives.
+
+pub mod clustered;
+pub mod contrast;
+pub mod dose;
+pub mod drift;
+pub mod interval;
+pub mod map;
+pub mod nulls;
+pub mod pca;
+pub mod score;
+pub mod split;
+pub mod stats;
+pub mod sweep;
+pub mod turns;
+pub mod wording;
+
+#[cfg(test)]
+mod testing;
