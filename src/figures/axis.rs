@@ -134,11 +134,24 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Chooses ticks for a plot that has `w` by `h` points, words included.
+    /// Chooses ticks for a plot that has `w` by `h` points, words included, and breaks labels to its length.
     pub fn fit(x: &Axis, y: &Axis, x_span: (f64, f64), y_span: (f64, f64), (w, h): (f64, f64)) -> Frame {
-        let y_ticks = y.ticks_in(y_span, (h / 24.0) as usize);
+        let one = font::wrap(&y.label, TEXT_PT, false, f64::INFINITY);
+        let rough = Frame::fit_once(x, y, (x_span, y_span), (w, h), one).margins;
+        let plot = h - rough.top - rough.bottom;
+        let lines = font::wrap(&y.label, TEXT_PT, false, plot.max(50.0));
+        Frame::fit_once(x, y, (x_span, y_span), (w, plot), lines)
+    }
+
+    fn fit_once(
+        x: &Axis,
+        y: &Axis,
+        (x_span, y_span): ((f64, f64), (f64, f64)),
+        (w, h): (f64, f64),
+        y_label: Vec<String>,
+    ) -> Frame {
+        let y_ticks = y.ticks_in(y_span, (h / 19.0) as usize);
         let y_ticks_width = y_ticks.iter().map(|t| font::width(&t.1, TEXT_PT, false)).fold(0.0, f64::max);
-        let y_label = font::wrap(&y.label, TEXT_PT, false, (h - 30.0).max(60.0));
         let line = TEXT_PT * LEADING;
         let words = if y_ticks.is_empty() { 0.0 } else { y_ticks_width + GAP };
         let mut left = TICK + words + if y_label.is_empty() { 0.0 } else { GAP + line * y_label.len() as f64 };
@@ -147,10 +160,11 @@ impl Frame {
         let fits = |ticks: &[(f64, String)]| {
             ticks.windows(2).all(|t| {
                 let half = |s: &str| font::width(s, TEXT_PT, false) / 2.0;
-                place(t[1].0) - place(t[0].0) > half(&t[0].1) + half(&t[1].1) + 4.0
+                place(t[1].0) - place(t[0].0)
+                    > half(&t[0].1) + half(&t[1].1) + if x.ticks.is_some() { 4.0 } else { 8.0 }
             })
         };
-        let x_ticks = (3..=(room / 24.0).max(3.0) as usize)
+        let x_ticks = (3..=(room / 13.0).max(3.0) as usize)
             .rev()
             .map(|most| x.ticks_in(x_span, most))
             .find(|t| fits(t))

@@ -5,7 +5,7 @@ use super::canvas::{Canvas, Dash, Pen};
 use super::geom::{Pt, Rect, clip_line, clip_polygon};
 use super::legend::{self, Key};
 use super::page::Draw;
-use super::theme::{BAND, LINE, NULL, Palette, colour};
+use super::theme::{FAINT, INK, LINE, NULL, Palette, colour};
 
 /// Bars at 1, 2, 3 ... against a null.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +32,7 @@ impl Bars {
     fn keys(&self, palette: &Palette) -> Vec<Key> {
         let bars = Key { bar: true, ..Key::new(&self.name, colour(palette.index(&self.name).unwrap_or(0)).0) };
         let null = self.null.as_ref().map(|n| Key {
-            pen: Some(Pen::new(NULL, LINE).dash(Dash::Dashed)),
+            pen: Some(Pen::new(INK, LINE).dash(Dash::Dashed)),
             band: n.band.is_some(),
             ..Key::new(&n.name, NULL)
         });
@@ -98,13 +98,12 @@ impl Bars {
         let band: Vec<(usize, &(f64, f64))> = null.band.iter().flatten().enumerate().filter(|b| finite(b.1)).collect();
         let upper = band.iter().map(|(i, b)| at(*i, b.1));
         let ring: Vec<Pt> = upper.chain(band.iter().rev().map(|(i, b)| at(*i, b.0))).collect();
-        c.fill(&clip_polygon(&ring, &plane.rect), NULL, 1.6 * BAND);
+        // Grey on white and white on the bars: seen on both.
+        c.fill(&clip_polygon(&ring, &plane.rect), FAINT, 0.75);
         let line: Vec<Pt> =
             null.values.iter().enumerate().filter(|v| v.1.is_finite()).map(|(i, v)| at(i, *v)).collect();
         for piece in clip_line(&line, &plane.rect) {
-            // White under grey, so that the null is seen on bars as on paper.
-            c.line(&piece, Pen::new(super::theme::PAPER, LINE + 1.4).alpha(0.8));
-            c.line(&piece, Pen::new(NULL, LINE).dash(Dash::Dashed));
+            c.line(&piece, Pen::new(INK, LINE).dash(Dash::Dashed));
         }
         let left_out = null.values.iter().filter(|v| !v.is_finite()).count();
         c.skipped += left_out + null.band.iter().flatten().filter(|b| !finite(b)).count();

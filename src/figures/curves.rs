@@ -1,15 +1,15 @@
 //! Lines and points with intervals over one pair of axes.
 
 use super::axis::{Axis, Frame, Map, Margins};
-use super::canvas::{Anchor, Canvas, Dash, Pen, Text};
+use super::canvas::{Canvas, Pen, Text};
 use super::font;
 use super::geom::{Pt, Rect, clip_line, clip_polygon};
-use super::labels::quietest;
 use super::legend::{self, Key, spread};
 use super::markers::{Marker, mark};
 use super::page::Draw;
-use super::series::{Reference, Sample, Series, Style};
-use super::theme::{AXIS, BAND, Palette, TEXT_PT};
+use super::reference::{Reference, draw_reference, name_reference};
+use super::series::{Sample, Series, Style};
+use super::theme::{BAND, Palette, TEXT_PT};
 
 /// Where the names of series stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,13 @@ impl Curves {
 
     fn frame(&self, size: (f64, f64), right: f64) -> Frame {
         let (xs, ys) = self.spans();
-        Frame::fit(&self.x, &self.y, xs, ys, (size.0 - right, size.1))
+        Frame::fit(&self.x, &self.y, xs, ys, (size.0 - right, size.1 - self.legend_height(size, right)))
+    }
+
+    /// About how high the legend will be, before the width left for it is known.
+    fn legend_height(&self, size: (f64, f64), right: f64) -> f64 {
+        let strip = right == 0.0 && self.names != Names::Hidden;
+        if strip { legend::height(&self.keys(&Palette::default()), 0.8 * size.0) } else { 0.0 }
     }
 
     /// The width that names at line ends need; `None` where they are not wanted or do not fit.
@@ -153,7 +159,7 @@ impl Curves {
 
 impl Draw for Curves {
     fn names(&self) -> Vec<&str> {
-        self.series.iter().filter(|s| s.style != Style::Null).map(|s| s.name.as_str()).collect()
+        self.series.iter().filter_map(Series::wants).collect()
     }
 
     fn refusal(&self) -> Option<String> {
@@ -250,47 +256,6 @@ fn along(line: &[Pt]) -> Vec<Pt> {
         })
     };
     line.windows(2).flat_map(step).collect()
-}
-
-/// Draws a reference line across the plot.
-pub(crate) fn draw_reference(c: &mut Canvas, map: &Map, l: &Reference) {
-    if let Some((a, b)) = reference_ends(map, l) {
-        c.line(&[a, b], Pen::new(AXIS, 0.7).dash(Dash::Dotted));
-    }
-}
-
-fn reference_ends(map: &Map, l: &Reference) -> Option<(Pt, Pt)> {
-    let (range, r) = (if l.vertical { map.x } else { map.y }, map.rect);
-    let on = l.at.is_finite() && (range.0..=range.1).contains(&l.at);
-    on.then(|| match l.vertical {
-        true => ((map.px(l.at), r.y0), (map.px(l.at), r.y1)),
-        false => ((r.x0, map.py(l.at)), (r.x1, map.py(l.at))),
-    })
-}
-
-/// Writes the words of a reference line where they cover least of what is drawn.
-pub(crate) fn name_reference(c: &mut Canvas, map: &Map, l: &Reference, busy: &[Pt], taken: &mut Vec<Rect>) {
-    let Some((a, b)) = reference_ends(map, l).filter(|_| !l.label.is_empty()) else { return };
-    let (w, h) = (font::width(&l.label, TEXT_PT, false), TEXT_PT * (font::ASCENT + font::DESCENT));
-    let r = map.rect;
-    let mut spots = Vec::new();
-    for t in [1.0, 0.0, 0.5, 0.75, 0.25] {
-        for side in [-1.0, 1.0] {
-            let (x0, y0) = if l.vertical {
-                let x = if side > 0.0 { a.0 + 2.5 } else { a.0 - 2.5 - w };
-                (x, r.y0 + (1.0 - t) * (r.height() - h))
-            } else {
-                let y = if side < 0.0 { b.1 - 1.5 - h } else { b.1 + 1.5 };
-                (r.x0 + 2.0 + t * (r.width() - w - 4.0), y)
-            };
-            spots.push(Rect::new(x0, y0, x0 + w, y0 + h));
-        }
-    }
-    spots.retain(|s| s.x0 >= r.x0 - 0.5 && s.x1 <= r.x1 + 0.5 && s.y0 >= r.y0 - h && s.y1 <= r.y1);
-    let Some(spot) = quietest(&spots, busy, taken) else { return c.dropped.push(l.label.clone()) };
-    let text = Text::new(spot.x0, spot.y0 + font::ASCENT * TEXT_PT, l.label.as_str(), TEXT_PT);
-    c.text(text.anchor(Anchor::Start).colour(AXIS).halo());
-    taken.push(spot);
 }
 
 #[cfg(test)]

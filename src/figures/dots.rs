@@ -2,13 +2,12 @@
 
 use super::axis::{Axis, Frame, Margins};
 use super::canvas::{Anchor, Canvas, Pen, Text};
-use super::curves::{draw_reference, name_reference};
 use super::font;
 use super::geom::{Rect, clip_segment};
 use super::legend::{self, Key};
 use super::markers::{Marker, mark};
 use super::page::Draw;
-use super::series::Reference;
+use super::reference::{Reference, draw_reference, name_reference};
 use super::theme::{FAINT, LEADING, NULL, Palette, Rgb, TEXT_PT, colour};
 
 /// A value with its interval.
@@ -112,7 +111,7 @@ impl Forest {
 
 impl Draw for Forest {
     fn names(&self) -> Vec<&str> {
-        self.arms.iter().filter(|a| a.role != Role::Null).map(|a| a.name.as_str()).collect()
+        self.arms.iter().filter(|a| a.role != Role::Null && a.color.is_none()).map(|a| a.name.as_str()).collect()
     }
 
     fn refusal(&self) -> Option<String> {
@@ -133,6 +132,10 @@ impl Draw for Forest {
             m.top += TEXT_PT * LEADING;
         }
         m
+    }
+
+    fn aligned(&self) -> bool {
+        false
     }
 
     fn draw(&self, c: &mut Canvas, size: (f64, f64), inner: Rect, palette: &Palette) {

@@ -184,7 +184,7 @@ fn drift() -> Page {
             planted.iter().map(|p| (p.0, (p.1 + 0.02 * normal(&mut r)).clamp(0.0, 1.0))).collect();
         let band = around(&seen, 0.06);
         series.push(Series::new(format!("hazard {hazard}"), seen).band(band).style(Style::Points).color(k));
-        series.push(Series::new(if k == 0 { "planted" } else { "" }, planted).style(Style::Dotted).color(k));
+        series.push(Series::new(if k == 3 { "planted" } else { "" }, planted).style(Style::Dotted).color(k));
     }
     let retention =
         Curves::new(Axis::new("turn").whole(), Axis::new("fraction still in persona").range(0.0, 1.05), series);
@@ -209,7 +209,7 @@ fn steering() -> Page {
         .map(|t| Series::new(*t, curve(r.random_range(0.7..1.0), r.random_range(1.5..3.0), &mut r)).style(Style::Thin))
         .collect();
     let mean = curve(0.86, 2.2, &mut r);
-    series.push(Series::new("mean", mean.clone()).band(around(&mean, 0.06)).color(6));
+    series.push(Series::new("mean", mean.clone()).band(around(&mean, 0.06)).style(Style::Mean));
     let null: Vec<(f64, f64)> = doses.iter().map(|d| (*d, 0.43 + 0.01 * normal(&mut r))).collect();
     series.push(Series::new("random direction", null.clone()).band(around(&null, 0.05)).style(Style::Null));
     let dose = |names| {
@@ -314,4 +314,52 @@ fn the_same_rows_give_the_same_bytes_and_valid_files() {
             }
         }
     }
+}
+
+#[test]
+fn ids_belong_to_the_figure_so_that_several_fit_one_page() {
+    let ids = |name: &str| {
+        let svg = Page { name: name.into(), ..column() }.draw().unwrap().svg;
+        let doc = resvg::usvg::roxmltree::Document::parse(&svg).unwrap();
+        doc.descendants().filter_map(|n| n.attribute("id").map(String::from)).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("column"), ["column-title", "column-desc"]);
+    assert_eq!(ids("2 <x>"), ["fig-2--x--title", "fig-2--x--desc"]);
+}
+
+#[test]
+fn the_pdf_is_one_page_of_the_stated_size_without_a_date() {
+    let f = steering().draw().unwrap();
+    let pdf = f.to_pdf().unwrap();
+    let text = String::from_utf8_lossy(&pdf);
+    assert!(text.contains("/Count 1") && text.contains("LiberationSans"));
+    assert!(!text.contains("CreationDate"));
+    let tree = f.tree().unwrap();
+    // CSS pixels: 96 to the inch.
+    assert!((f64::from(tree.size().width()) - 96.0 * 6.75).abs() < 1e-3 && f.width_in == 6.75);
+}
+
+#[test]
+fn what_is_not_a_number_is_counted_and_what_is_empty_is_refused() {
+    let page = |points: Vec<(f64, f64)>| {
+        let curves = Curves::new(Axis::new("turn"), Axis::new("z"), vec![Series::new("a", points)]);
+        Page::new("f", "", "", Width::Column).row(2.0, vec![Panel::new("t", Plot::Curves(curves))]).draw()
+    };
+    assert_eq!(page(vec![(0.0, 1.0), (1.0, f64::NAN), (f64::INFINITY, 2.0), (3.0, 3.0)]).unwrap().skipped, 2);
+    let e = page(vec![(0.0, f64::NAN)]).unwrap_err();
+    assert!(e.to_string().contains("figure `f`: panel `t`") && e.hint().contains("table"), "{e}");
+    assert!(page(vec![]).is_err());
+    assert!(Page::new("f", "", "", Width::Column).draw().unwrap_err().to_string().contains("no panels"));
+    let flat = Page { rows: vec![(0.35, column().rows[0].1.clone())], ..column() };
+    assert!(flat.draw().unwrap_err().hint().contains("more height"));
+    assert!(column().draw().unwrap().to_png(f64::NAN).is_err());
+}
+
+#[test]
+fn a_colour_belongs_to_a_name_in_every_panel_of_a_figure() {
+    let svg = trait_layers().draw().unwrap().svg;
+    // Sorted: logistic probe, wording baseline; the null has no colour. So two hues, both in both panels.
+    let hues = |c: &str| svg.matches(&format!("stroke=\"{c}\"")).count();
+    assert!(hues("#0072B2") >= 18 && hues("#D55E00") >= 18);
+    assert_eq!(hues("#009E73"), 0);
 }

@@ -1,12 +1,12 @@
 //! A matrix of values as shades, with the numbers where there is room.
 
 use super::axis::{Axis, Frame, Margins};
-use super::canvas::{Anchor, Canvas, Text};
+use super::canvas::{Anchor, Canvas, Pen, Text};
 use super::font;
 use super::geom::Rect;
 use super::page::Draw;
 use super::scale::{Fitted, Shades};
-use super::theme::{INK, MISSING, PAPER, Palette, SMALL_PT, contrast};
+use super::theme::{INK, MISSING, NULL, PAPER, Palette, SMALL_PT, contrast};
 
 /// A matrix with named rows and columns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Heat {
     pub columns: Vec<String>,
     /// From top to bottom.
     pub rows: Vec<String>,
-    /// `[row][column]`; `None` is drawn as an empty grey cell.
+    /// `[row][column]`; `None` is drawn as a crossed-out grey cell.
     pub values: Vec<Vec<Option<f64>>>,
     pub shades: Shades,
     /// Decimals of the numbers in the cells.
@@ -90,6 +90,8 @@ impl Draw for Heat {
                 c.skipped += usize::from(v.is_some_and(|v| !v.is_finite()));
                 let Some(v) = v.filter(|v| v.is_finite()) else {
                     c.rect(cell, MISSING, 1.0);
+                    // A stroke tells a missing value from one near the middle of the scale.
+                    c.line(&[(cell.x0, cell.y1), (cell.x1, cell.y0)], Pen::new(NULL, 0.5));
                     continue;
                 };
                 let shade = shading.colour(v);

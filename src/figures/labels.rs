@@ -92,7 +92,7 @@ impl Field<'_> {
 
     fn leader_is_free(&self, want: &Want, l: (Pt, Pt)) -> bool {
         !self.taken.iter().any(|t| hits(l.0, l.1, &t.grow(AIR)))
-            && !self.leaders.iter().any(|o| cross(l, *o))
+            && !self.leaders.iter().chain(self.segments).any(|o| cross(l, *o))
             && !self.marks.iter().any(|(p, r)| *p != want.at && off_segment(*p, l.0, l.1) < *r)
     }
 }
@@ -182,7 +182,9 @@ mod tests {
 
     #[test]
     fn few_names_all_find_a_place_and_many_lose_the_least_important_first() {
-        assert!(place(&random(1, 30), &[], &[], PAGE).iter().all(Option::is_some));
+        let few = random(1, 30);
+        let marks: Vec<_> = few.iter().map(|w| (w.at, w.radius)).collect();
+        assert!(place(&few, &marks, &[], PAGE).iter().all(Option::is_some));
         let mut wants = random(2, 400);
         wants[7].priority = 5;
         let marks: Vec<_> = wants.iter().map(|w| (w.at, w.radius)).collect();

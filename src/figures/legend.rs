@@ -26,8 +26,12 @@ impl Key {
     pub fn new(name: &str, colour: Rgb) -> Key {
         Key { name: name.into(), colour, pen: None, band: false, marker: None, bar: false }
     }
+    /// Points and bars need less room than lines.
+    fn swatch(&self) -> f64 {
+        if self.pen.is_none() && !self.band { 7.0 } else { SWATCH }
+    }
     fn width(&self) -> f64 {
-        SWATCH + AFTER_SWATCH + font::width(&self.name, TEXT_PT, false)
+        self.swatch() + AFTER_SWATCH + font::width(&self.name, TEXT_PT, false)
     }
 }
 
@@ -60,19 +64,19 @@ pub(crate) fn draw(c: &mut Canvas, keys: &[Key], x0: f64, bottom: f64, w: f64) {
         let (mut x, y) = (x0, top + ROW * (i as f64 + 0.5));
         for k in row {
             swatch(c, k, x, y);
-            c.text(Text::centred(x + SWATCH + AFTER_SWATCH, y, k.name.as_str(), TEXT_PT));
+            c.text(Text::centred(x + k.swatch() + AFTER_SWATCH, y, k.name.as_str(), TEXT_PT));
             x += k.width() + BETWEEN;
         }
     }
 }
 
 fn swatch(c: &mut Canvas, k: &Key, x: f64, y: f64) {
-    let x1 = x + SWATCH;
+    let x1 = x + k.swatch();
     if k.band {
         c.rect(Rect::new(x, y - 3.2, x1, y + 3.2), k.colour, BAND);
     }
     if k.bar {
-        c.rect(Rect::new(x + 3.5, y - 3.2, x1 - 3.5, y + 3.2), k.colour, 1.0);
+        c.rect(Rect::new(x, y - 3.2, x1, y + 3.2), k.colour, 1.0);
     }
     if let Some(pen) = k.pen {
         c.line(&[(x, y), (x1, y)], pen);

@@ -8,8 +8,8 @@ use super::labels::{Want, place};
 use super::legend::{self, Key};
 use super::markers::{Marker, mark, shape};
 use super::page::Draw;
+use super::reference::{Reference, draw_reference};
 use super::scale::{Fitted, Shades};
-use super::series::Reference;
 use super::theme::{AXIS, COLOURS, INK, NULL, Palette, Rgb, SMALL_PT, colour};
 
 /// A point of the map.
@@ -169,7 +169,7 @@ impl Draw for Scatter {
             s.draw(c, inner, size.1 - 40.0);
         }
         for l in &self.lines {
-            super::curves::draw_reference(c, &plane, l);
+            draw_reference(c, &plane, l);
         }
         let mut order: Vec<&Dot> = self.finite().collect();
         order.sort_by_key(|d| (d.marker == Marker::Star, d.priority));

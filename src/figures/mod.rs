@@ -23,6 +23,7 @@ mod map;
 mod markers;
 mod multiples;
 mod page;
+mod reference;
 mod scale;
 mod series;
 
@@ -36,6 +37,7 @@ pub use map::{Arrow, Dot, Scatter};
 pub use markers::Marker;
 pub use multiples::Multiples;
 pub use page::{Page, Panel, Plot};
+pub use reference::Reference;
 pub use scale::{Ramp, Shades};
-pub use series::{Reference, Series, Style};
+pub use series::{Series, Style};
 pub use theme::{Palette, Width};

@@ -6,7 +6,7 @@ use super::curves::Curves;
 use super::geom::Rect;
 use super::legend::{self, Key};
 use super::page::Draw;
-use super::series::Style;
+use super::series::Series;
 use super::theme::{Palette, TEXT_PT};
 
 /// A grid of plots with shared axes. Axis labels and ticks are those of the first plot.
@@ -53,7 +53,7 @@ impl Multiples {
         }
         let (xs, ys) = (x.span(xs.into_iter()), y.span(ys.into_iter()));
         let whole = Frame::fit(&x, &y, xs, ys, size).margins;
-        let cell = ((size.0 - whole.left) / self.columns() as f64, (size.1 - whole.bottom) / self.rows() as f64);
+        let cell = ((size.0 - whole.left) / self.columns() as f64, (size.1 - whole.bottom - 16.0) / self.rows() as f64);
         let bare = |a: &Axis| Axis { label: String::new(), ..a.clone() };
         let ticks = Frame::fit(&bare(&x), &bare(&y), xs, ys, cell);
         Frame::fit(&x, &y, xs, ys, size).with_ticks_of(ticks)
@@ -72,8 +72,7 @@ impl Multiples {
 
 impl Draw for Multiples {
     fn names(&self) -> Vec<&str> {
-        let all = self.panels.iter().flat_map(|p| &p.1.series);
-        all.filter(|s| s.style != Style::Null).map(|s| s.name.as_str()).collect()
+        self.panels.iter().flat_map(|p| &p.1.series).filter_map(Series::wants).collect()
     }
 
     fn refusal(&self) -> Option<String> {
@@ -87,6 +86,10 @@ impl Draw for Multiples {
         let mut m = self.frame(size).margins;
         m.top += legend::height(&self.keys(palette), size.0 - m.left);
         m
+    }
+
+    fn aligned(&self) -> bool {
+        false
     }
 
     fn draw(&self, c: &mut Canvas, size: (f64, f64), inner: Rect, palette: &Palette) {

@@ -22,6 +22,10 @@ pub(crate) trait Draw {
     fn refusal(&self) -> Option<String>;
     /// Room for words around the plot, when it has `size` with them.
     fn margins(&self, size: (f64, f64), palette: &Palette) -> Margins;
+    /// Whether its axes should stand at the height of its neighbours'.
+    fn aligned(&self) -> bool {
+        true
+    }
     /// Draws with the axes at the edges of `inner`. `size` is the one that the margins were asked for.
     fn draw(&self, c: &mut Canvas, size: (f64, f64), inner: Rect, palette: &Palette);
 }
@@ -128,10 +132,12 @@ impl Page {
         let size = |w: f64| (w, h - head);
         let margins: Vec<Margins> =
             row.iter().zip(&widths).map(|(p, w)| p.plot.kind().margins(size(*w), palette)).collect();
-        let top = margins.iter().map(|m| m.top).fold(0.0, f64::max);
-        let bottom = margins.iter().map(|m| m.bottom).fold(0.0, f64::max);
+        let in_line = || row.iter().zip(&margins).filter(|(p, _)| p.plot.kind().aligned()).map(|(_, m)| m);
+        let top = in_line().map(|m| m.top).fold(0.0, f64::max);
+        let bottom = in_line().map(|m| m.bottom).fold(0.0, f64::max);
         let mut x = EDGE;
         for (((panel, w), m), lines) in row.iter().zip(&widths).zip(&margins).zip(&titles) {
+            let (top, bottom) = if panel.plot.kind().aligned() { (top, bottom) } else { (m.top, m.bottom) };
             let inner = Rect::new(x + m.left, y + head + top, x + w - m.right, y + h - bottom);
             if inner.width() < LEAST || inner.height() < LEAST {
                 let (iw, ih) = (inner.width().max(0.0), inner.height().max(0.0));

@@ -1,7 +1,7 @@
-//! What a curve is made of: points, intervals, a look, and reference lines.
+//! What a curve is made of: points, intervals and a look.
 
 use super::canvas::{Dash, Pen};
-use super::theme::{LINE, NULL, Palette, Rgb, THIN, colour};
+use super::theme::{LINE, MEAN, NULL, Palette, Rgb, THIN, colour};
 
 /// How a series is drawn. Bands go with lines, error bars with points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Style {
     Points,
     /// A line through points with error bars.
     Marked,
+    /// The mean of thin lines: black, with a band.
+    Mean,
     /// A null or control: grey, dashed, with a grey band.
     Null,
 }
@@ -56,9 +58,16 @@ impl Series {
         self
     }
 
+    /// The name that wants a colour of the palette.
+    pub(crate) fn wants(&self) -> Option<&str> {
+        let own = matches!(self.style, Style::Null | Style::Mean) || self.color.is_some() || self.name.is_empty();
+        (!own).then_some(self.name.as_str())
+    }
+
     pub(crate) fn colour(&self, palette: &Palette) -> Rgb {
         match self.style {
             Style::Null => NULL,
+            Style::Mean => MEAN,
             _ => colour(self.color.or(palette.index(&self.name)).unwrap_or(0)).0,
         }
     }
@@ -72,6 +81,7 @@ impl Series {
             Style::Solid | Style::Marked => Some(pen.dash(solid)),
             Style::Dashed | Style::Null => Some(pen.dash(Dash::Dashed)),
             Style::Dotted => Some(pen.dash(Dash::Dotted)),
+            Style::Mean => Some(Pen { width: 1.4 * LINE, ..pen }),
             Style::Thin => Some(Pen { width: THIN, ..pen.dash(solid) }),
             Style::Points => None,
         }
@@ -112,26 +122,6 @@ pub(crate) struct Sample {
     pub interval: Option<(f64, f64)>,
 }
 
-/// A straight line that says what to compare with: chance, a planted value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reference {
-    pub at: f64,
-    /// Drawn beside the line; may be empty.
-    pub label: String,
-    pub vertical: bool,
-}
-
-impl Reference {
-    /// A line at a value of y.
-    pub fn horizontal(at: f64, label: impl Into<String>) -> Reference {
-        Reference { at, label: label.into(), vertical: false }
-    }
-    /// A line at a value of x.
-    pub fn vertical(at: f64, label: impl Into<String>) -> Reference {
-        Reference { at, label: label.into(), vertical: true }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +144,7 @@ mod tests {
     fn nulls_are_grey_whatever_colour_is_asked() {
         let s = Series::new("n", vec![]).style(Style::Null).color(2);
         assert_eq!(s.colour(&Palette::default()), NULL);
-        let eighth = Series::new("x", vec![]).color(7).pen(&Palette::default()).unwrap();
-        assert_eq!(eighth.dash, Dash::Dashed); // the palette has seven colours, so the eighth line is told apart by dashes
+        let seventh = Series::new("x", vec![]).color(6).pen(&Palette::default()).unwrap();
+        assert_eq!(seventh.dash, Dash::Dashed); // the palette has six colours, so the seventh line is told apart by dashes
     }
 }

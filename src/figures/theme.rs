@@ -4,17 +4,18 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rgb(pub u8, pub u8, pub u8);
 
-/// The palette of Okabe and Ito (2008), safe for the common colour blindnesses. Its yellow is left out: it is lost on
-/// white paper.
-pub const COLOURS: [Rgb; 7] = [
+/// The palette of Okabe and Ito (2008), safe for the common colour blindnesses. Its yellow is left out, being lost
+/// on white paper, and its black is kept for means.
+pub const COLOURS: [Rgb; 6] = [
     Rgb(0, 114, 178),   // blue
     Rgb(213, 94, 0),    // vermillion
     Rgb(0, 158, 115),   // bluish green
     Rgb(204, 121, 167), // reddish purple
     Rgb(230, 159, 0),   // orange
     Rgb(86, 180, 233),  // sky blue
-    Rgb(0, 0, 0),       // black
 ];
+/// The mean of the lines behind it.
+pub const MEAN: Rgb = Rgb(0, 0, 0);
 
 /// Text and axes.
 pub const INK: Rgb = Rgb(38, 38, 42);
