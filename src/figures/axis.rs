@@ -150,7 +150,7 @@ impl Frame {
         (w, h): (f64, f64),
         y_label: Vec<String>,
     ) -> Frame {
-        let y_ticks = y.ticks_in(y_span, (h / 19.0) as usize);
+        let y_ticks = y.ticks_in(y_span, ((h / 14.0) as usize).min(8));
         let y_ticks_width = y_ticks.iter().map(|t| font::width(&t.1, TEXT_PT, false)).fold(0.0, f64::max);
         let line = TEXT_PT * LEADING;
         let words = if y_ticks.is_empty() { 0.0 } else { y_ticks_width + GAP };

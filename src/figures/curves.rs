@@ -9,7 +9,7 @@ use super::markers::{Marker, mark};
 use super::page::Draw;
 use super::reference::{Reference, draw_reference, name_reference};
 use super::series::{Sample, Series, Style};
-use super::theme::{BAND, Palette, TEXT_PT};
+use super::theme::{BAND, INK, Palette, TEXT_PT};
 
 /// Where the names of series stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,13 @@ impl Curves {
     pub(crate) fn keys(&self, palette: &Palette) -> Vec<Key> {
         let mut keys: Vec<Key> = Vec::new();
         for s in self.series.iter().filter(|s| !s.name.is_empty()) {
-            if keys.iter().all(|k| k.name != s.name) {
+            if let Some(k) = keys.iter_mut().find(|k| k.name == s.name) {
+                // One name for lines of several colours: planted truth beside each of its measurements.
+                if k.colour != s.colour(palette) {
+                    k.colour = INK;
+                    k.pen = k.pen.map(|p| Pen { colour: INK, ..p });
+                }
+            } else {
                 keys.push(Key {
                     pen: s.pen(palette),
                     band: s.band.is_some() && !s.marked(),

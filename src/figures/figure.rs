@@ -1,6 +1,6 @@
 //! A drawn figure, and its PNG and PDF, made from the SVG with nothing but the embedded font.
 
-use super::canvas::{Canvas, Text};
+use super::canvas::Canvas;
 use super::font;
 use crate::error::{Error, Result};
 use krilla::geom::Size;
@@ -24,7 +24,9 @@ pub struct Figure {
     pub dropped_labels: Vec<String>,
     /// Characters that the embedded font lacks; they show as empty boxes.
     pub missing_glyphs: String,
-    pub(crate) texts: Vec<Text>,
+    /// Where every word stands.
+    #[cfg(test)]
+    pub(crate) texts: Vec<super::canvas::Text>,
     title: String,
     desc: String,
 }
@@ -41,6 +43,7 @@ impl Figure {
             skipped: canvas.skipped,
             dropped_labels: canvas.dropped,
             missing_glyphs: lacking.into_iter().collect(),
+            #[cfg(test)]
             texts: canvas.texts,
             title,
             desc,

@@ -184,7 +184,7 @@ fn drift() -> Page {
             planted.iter().map(|p| (p.0, (p.1 + 0.02 * normal(&mut r)).clamp(0.0, 1.0))).collect();
         let band = around(&seen, 0.06);
         series.push(Series::new(format!("hazard {hazard}"), seen).band(band).style(Style::Points).color(k));
-        series.push(Series::new(if k == 3 { "planted" } else { "" }, planted).style(Style::Dotted).color(k));
+        series.push(Series::new("planted", planted).style(Style::Dotted).color(k));
     }
     let retention =
         Curves::new(Axis::new("turn").whole(), Axis::new("fraction still in persona").range(0.0, 1.05), series);

@@ -58,6 +58,7 @@ pub(crate) fn turn(p: Pt, about: Pt, degrees: f64) -> Pt {
     (about.0 + c * x - s * y, about.1 + s * x + c * y)
 }
 
+#[cfg(test)]
 /// Whether two convex quadrilaterals share area (separating axes).
 pub(crate) fn quads_overlap(a: &[Pt; 4], b: &[Pt; 4]) -> bool {
     let apart = |p: &[Pt; 4], q: &[Pt; 4]| {

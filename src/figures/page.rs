@@ -101,7 +101,7 @@ impl Page {
     pub fn draw(&self) -> Result<Figure> {
         self.check()?;
         let panels = || self.rows.iter().flat_map(|r| &r.1);
-        let palette = Palette::of(panels().flat_map(|p| p.plot.kind().names()));
+        let palette = Palette::of_panels(&panels().map(|p| p.plot.kind().names()).collect::<Vec<_>>());
         let height: f64 = self.rows.iter().map(|r| 72.0 * r.0).sum::<f64>() + BETWEEN * (self.rows.len() - 1) as f64;
         let mut c = Canvas::new(72.0 * self.width.inches(), height);
         let lettered = panels().count() > 1;
@@ -129,14 +129,22 @@ impl Page {
         let titles: Vec<Vec<String>> = row.iter().zip(&widths).map(|(p, w)| title_lines(p, *w)).collect();
         let most = titles.iter().map(Vec::len).max().unwrap_or(0).max(usize::from(letter.is_some()));
         let head = most as f64 * TITLE_PT * LEADING + if most > 0 { 4.0 } else { 0.0 };
-        let size = |w: f64| (w, h - head);
-        let margins: Vec<Margins> =
-            row.iter().zip(&widths).map(|(p, w)| p.plot.kind().margins(size(*w), palette)).collect();
-        let in_line = || row.iter().zip(&margins).filter(|(p, _)| p.plot.kind().aligned()).map(|(_, m)| m);
+        let mut sizes: Vec<(f64, f64)> = widths.iter().map(|w| (*w, h - head)).collect();
+        let fit = |sizes: &[(f64, f64)]| -> Vec<Margins> {
+            row.iter().zip(sizes).map(|(p, s)| p.plot.kind().margins(*s, palette)).collect()
+        };
+        let own = fit(&sizes);
+        let in_line = || row.iter().zip(&own).filter(|(p, _)| p.plot.kind().aligned()).map(|(_, m)| m);
         let top = in_line().map(|m| m.top).fold(0.0, f64::max);
         let bottom = in_line().map(|m| m.bottom).fold(0.0, f64::max);
+        // A panel that gives way to its neighbours' words is lower: its labels and ticks are fitted to that height.
+        for ((size, m), _) in sizes.iter_mut().zip(&own).zip(row).filter(|(_, p)| p.plot.kind().aligned()) {
+            size.1 -= (top - m.top) + (bottom - m.bottom);
+        }
+        let margins = fit(&sizes);
         let mut x = EDGE;
-        for (((panel, w), m), lines) in row.iter().zip(&widths).zip(&margins).zip(&titles) {
+        for (((panel, size), m), lines) in row.iter().zip(&sizes).zip(&margins).zip(&titles) {
+            let w = size.0;
             let (top, bottom) = if panel.plot.kind().aligned() { (top, bottom) } else { (m.top, m.bottom) };
             let inner = Rect::new(x + m.left, y + head + top, x + w - m.right, y + h - bottom);
             if inner.width() < LEAST || inner.height() < LEAST {
@@ -159,7 +167,7 @@ impl Page {
                 let base = y + TITLE_PT + i as f64 * TITLE_PT * LEADING;
                 c.text(Text::new(x + indent, base, line.as_str(), TITLE_PT));
             }
-            panel.plot.kind().draw(c, size(*w), inner, palette);
+            panel.plot.kind().draw(c, *size, inner, palette);
             x += w + BETWEEN;
         }
         Ok(())

@@ -80,7 +80,7 @@ impl Fitted<'_> {
     }
 
     fn ticks(&self, h: f64) -> Vec<(f64, String)> {
-        round_ticks(self.range.0, self.range.1, (h / 24.0) as usize, false)
+        round_ticks(self.range.0, self.range.1, ((h / 18.0) as usize).min(7), false)
     }
 
     fn ticks_width(&self, h: f64) -> f64 {

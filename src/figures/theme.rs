@@ -1,5 +1,7 @@
 //! One look for every figure: colours, type sizes, page widths. All lengths are points (1/72 inch).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// A colour, 8 bits a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rgb(pub u8, pub u8, pub u8);
@@ -98,20 +100,37 @@ pub fn contrast(a: Rgb, b: Rgb) -> f64 {
 /// Colours by name: the names sorted, then the palette in order. The same set of names always gives the same colours,
 /// in whatever order and in whatever figure they appear.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Palette(Vec<String>);
+pub struct Palette(BTreeMap<String, usize>);
 
 impl Palette {
     /// The palette of a set of names.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Palette {
-        let mut v: Vec<String> = names.into_iter().map(String::from).collect();
-        v.sort();
-        v.dedup();
-        Palette(v)
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        Palette(names.into_iter().enumerate().map(|(i, n)| (n.to_string(), i)).collect())
+    }
+
+    /// The palette of several panels. With more names than hues, names that never meet in a panel may share a hue, so
+    /// that those that do meet differ.
+    pub fn of_panels(panels: &[Vec<&str>]) -> Palette {
+        let names: BTreeSet<&str> = panels.iter().flatten().copied().collect();
+        if names.len() <= COLOURS.len() {
+            return Palette::of(names);
+        }
+        let mut given: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names {
+            let met: BTreeSet<&str> = panels.iter().filter(|p| p.contains(&name)).flatten().copied().collect();
+            let taken: Vec<usize> = met.iter().filter_map(|n| given.get(*n).copied()).collect();
+            let sharers = |place: usize| taken.iter().filter(|t| *t % COLOURS.len() == place % COLOURS.len()).count();
+            let free = (0..COLOURS.len() + taken.len()).filter(|i| !taken.contains(i));
+            let place = free.min_by_key(|i| (sharers(*i), *i)).unwrap_or(0);
+            given.insert(name.into(), place);
+        }
+        Palette(given)
     }
 
     /// The place of a name; give it as `color` to keep a colour in a figure that shows only some of the names.
     pub fn index(&self, name: &str) -> Option<usize> {
-        self.0.binary_search_by(|n| n.as_str().cmp(name)).ok()
+        self.0.get(name).copied()
     }
 }
 
@@ -130,6 +149,18 @@ mod tests {
         let b = Palette::of(["formal", "warm", "brief"]);
         assert_eq!(a, b);
         assert_eq!((a.index("brief"), a.index("warm"), a.index("x")), (Some(0), Some(2), None));
+    }
+
+    #[test]
+    fn names_that_meet_in_a_panel_differ_even_when_the_hues_run_out() {
+        let seven = vec!["b", "c", "d", "e", "f", "g", "h"];
+        let p = Palette::of_panels(&[seven.clone(), vec!["a", "h"]]);
+        let mut places: Vec<usize> = seven.iter().map(|n| p.index(n).unwrap()).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 7);
+        // `h` comes last in the first panel, without a hue of its own; beside `a` it must not take that one's.
+        assert_ne!(p.index("a").unwrap() % COLOURS.len(), p.index("h").unwrap() % COLOURS.len());
     }
 
     #[test]
