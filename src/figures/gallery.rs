@@ -265,7 +265,7 @@ fn all() -> Vec<Page> {
     vec![trait_layers(), persona_map(), drift(), steering(), column()]
 }
 
-fn clash<'a>(texts: &'a [Text]) -> Option<(&'a str, &'a str)> {
+fn clash(texts: &[Text]) -> Option<(&str, &str)> {
     // Lines set solid touch by less than a tenth of an em of empty descender.
     let quad = |t: &Text| {
         let q = t.quad();

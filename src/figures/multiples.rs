@@ -54,6 +54,8 @@ impl Multiples {
         let (xs, ys) = (x.span(xs.into_iter()), y.span(ys.into_iter()));
         let whole = Frame::fit(&x, &y, xs, ys, size).margins;
         let cell = ((size.0 - whole.left) / self.columns() as f64, (size.1 - whole.bottom - 16.0) / self.rows() as f64);
+        // A cell's frame sets aside the words below it, which stand only below the lowest row.
+        let cell = (cell.0, cell.1 - TITLE + whole.bottom);
         let bare = |a: &Axis| Axis { label: String::new(), ..a.clone() };
         let ticks = Frame::fit(&bare(&x), &bare(&y), xs, ys, cell);
         Frame::fit(&x, &y, xs, ys, size).with_ticks_of(ticks)
