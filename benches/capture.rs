@@ -24,7 +24,7 @@ fn main() {
         })
         .collect();
     let n: usize = items.iter().map(|i| i.tokens.len()).sum();
-    for budget in [256, 512, 1024, 2048, 4096] {
+    for budget in [256, 2048] {
         for threads in [1, 2] {
             let plan = Plan {
                 model: &model,

@@ -18,7 +18,7 @@ struct Sum<'a, T>(&'a [T], &'a [T]);
 impl<T: Real> Kernel for Sum<'_, T> {
     type Out = Vec<T>;
     #[inline(always)]
-    fn run(self) -> Vec<T> {
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
         self.0.iter().zip(self.1).map(|(a, b)| *a + *b).collect()
     }
 }

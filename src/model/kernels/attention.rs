@@ -1,19 +1,17 @@
 //! Causal grouped-query attention over packed rows (Vaswani et al. 2017; Ainslie et al. 2023).
 //!
-//! The rows of one example stand together; nothing is padded. Keys are held transposed, `[d_head, key]`, so that the
-//! scores of one query over many keys are products of whole vectors; values are held `[key, d_head]`. Keys and values
+//! The rows of one example stand together; nothing is padded. Keys are held transposed in tiles, so that the scores of
+//! one query over many keys are products of whole vectors; values are held `[key, d_head]`. Keys and values
 //! of a group are read once for all its query heads and never copied per head. At most [`BLOCK`] score rows exist at a
 //! time, so memory is linear in the length of the context.
 
-use super::{Kernel, LANES, Real, by_dtype, lane_sum, slice, storage, vectorised};
+use super::{BLOCK, Kernel, LANES, Real, by_dtype, fold_lanes, lane_sum, slice, storage, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Score rows computed together: enough to hide the latency of the multiply-adds, few enough for the registers.
-const BLOCK: usize = 4;
-/// Keys are allocated in multiples of this.
-const KEY_STEP: usize = 32;
+/// Keys per tile.
+const TILE: usize = 2 * LANES;
 
 /// The sizes of one attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,20 +37,13 @@ impl Attention {
 }
 
 /// Keys and values of one example and one key/value head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HeadCache<T> {
-    /// `[d_head, capacity]`
+    /// `[tile, d_head, TILE]`: within a tile keys are transposed. Slots behind the last key are 0.
     keys: Vec<T>,
-    /// `[key, d_head]`
+    /// `[key, d_head]`, both rounded up (to [`TILE`] and [`LANES`]) with zeros.
     values: Vec<T>,
-    capacity: usize,
     len: usize,
-}
-
-impl<T> Default for HeadCache<T> {
-    fn default() -> Self {
-        HeadCache { keys: Vec::new(), values: Vec::new(), capacity: 0, len: 0 }
-    }
 }
 
 impl<T: Real> HeadCache<T> {
@@ -66,38 +57,27 @@ impl<T: Real> HeadCache<T> {
         self.len == 0
     }
 
-    /// Makes room for `more` keys; what is held stays.
-    fn reserve(&mut self, more: usize, d_head: usize) {
-        let need = self.len + more;
-        if need > self.capacity {
-            let capacity = need.max(self.capacity * 3 / 2).next_multiple_of(KEY_STEP);
-            let mut keys = vec![T::ZERO; capacity * d_head];
-            for d in 0..d_head {
-                keys[d * capacity..][..self.len].copy_from_slice(&self.keys[d * self.capacity..][..self.len]);
-            }
-            (self.keys, self.capacity) = (keys, capacity);
-        }
-        self.values.resize(need * d_head, T::ZERO);
-    }
-
     fn clear(&mut self) {
         self.len = 0;
+        self.keys.clear();
         self.values.clear();
     }
 
     /// Appends the keys and values of one head from rows of the fused input.
     #[inline(always)]
     fn append(&mut self, rows: &[T], width: usize, key_at: usize, value_at: usize, d_head: usize) {
-        let n = rows.len() / width;
-        self.reserve(n, d_head);
-        for (i, row) in rows.chunks_exact(width).enumerate() {
-            let t = self.len + i;
-            for (d, k) in row[key_at..key_at + d_head].iter().enumerate() {
-                self.keys[d * self.capacity + t] = *k;
+        let tiles = (self.len + rows.len() / width).div_ceil(TILE);
+        let d_value = d_head.next_multiple_of(LANES);
+        self.keys.resize(tiles * d_head * TILE, T::ZERO);
+        self.values.resize(tiles * TILE * d_value, T::ZERO);
+        for row in rows.chunks_exact(width) {
+            let tile = &mut self.keys[self.len / TILE * d_head * TILE..][..d_head * TILE];
+            for (slots, k) in tile.chunks_exact_mut(TILE).zip(&row[key_at..key_at + d_head]) {
+                slots[self.len % TILE] = *k;
             }
-            self.values[t * d_head..][..d_head].copy_from_slice(&row[value_at..value_at + d_head]);
+            self.values[self.len * d_value..][..d_head].copy_from_slice(&row[value_at..value_at + d_head]);
+            self.len += 1;
         }
-        self.len += n;
     }
 }
 
@@ -127,14 +107,14 @@ pub fn attend_cached(
     for (range, heads) in examples.iter().zip(caches) {
         heads.resize_with(spec.n_kv_heads, HeadCache::default);
         for (kv, head) in heads.iter_mut().enumerate() {
-            let (rows, out) = (&x[range.start * width..range.end * width], rows_of(&mut out, range, spec));
+            let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, spec));
             vectorised(Job { spec, kv, rows, out, cache: head, scratch: &mut scratch });
         }
     }
     Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
 }
 
-fn rows_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
+fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
     let width = spec.n_heads * spec.d_head;
     &mut out[range.start * width..range.end * width]
 }
@@ -150,8 +130,12 @@ fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
 /// Buffers reused from head to head.
 #[derive(Default)]
 struct Scratch<T> {
+    /// `[BLOCK, key]`
     scores: Vec<T>,
+    /// `[BLOCK, d_head]`
     queries: Vec<T>,
+    /// `[BLOCK, d_value]`
+    mixed: Vec<T>,
 }
 
 /// One key/value head of one example.
@@ -169,121 +153,79 @@ impl<T: Real> Kernel for Job<'_, T> {
     type Out = ();
     /// Appends the new keys, then answers the queries of the head's group.
     #[inline(always)]
-    fn run(self) {
+    fn run<S: pulp::Simd>(self, simd: S) {
         let Job { spec, kv, rows, out, cache, scratch } = self;
         let (d, width, group) = (spec.d_head, spec.width(), spec.group());
         let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
         let past = cache.len;
         cache.append(rows, width, key_at, value_at, d);
-        let padded = cache.len.next_multiple_of(KEY_STEP);
-        scratch.scores.resize(BLOCK * padded, T::ZERO);
+        let stride = cache.len.next_multiple_of(TILE);
+        let d_value = d.next_multiple_of(LANES);
+        scratch.scores.resize(BLOCK * stride, T::ZERO);
         scratch.queries.resize(BLOCK * d, T::ZERO);
+        scratch.mixed.resize(BLOCK * d_value, T::ZERO);
         let n_queries = rows.len() / width * group;
         for first in (0..n_queries).step_by(BLOCK) {
             let block = BLOCK.min(n_queries - first);
             // Query j of the group order: row j / group, head j % group. Rows ascend, so the last one sees most keys.
             let place = |j: usize| ((first + j) / group, kv * group + (first + j) % group);
             for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
+                // A block that is not full repeats its last query.
                 let (row, head) = place(j.min(block - 1));
-                let from = &rows[row * width + head * d..][..d];
-                for (q, x) in q.iter_mut().zip(from) {
+                for (q, x) in q.iter_mut().zip(&rows[row * width + head * d..][..d]) {
                     *q = *x * spec.scale::<T>();
                 }
             }
-            let most = past + place(block - 1).0 + 1;
-            let padded_most = most.next_multiple_of(KEY_STEP);
-            scores_of(&scratch.queries, cache, d, padded_most, &mut scratch.scores, padded);
-            for j in 0..block {
-                let sees = past + place(j).0 + 1;
-                softmax(&mut scratch.scores[j * padded..][..padded_most], sees);
+            let seen = (past + place(block - 1).0 + 1).next_multiple_of(TILE);
+            for (i, tile) in cache.keys.chunks_exact(d * TILE).take(seen / TILE).enumerate() {
+                let queries = rows_of(&scratch.queries, d, d);
+                T::outer_sum(simd, queries, tile, TILE, &mut scratch.scores[i * TILE..], stride);
             }
-            let mut at = 0;
-            while at < d {
-                let left = d - at;
-                // As many columns at once as the registers hold.
-                macro_rules! columns {
-                    ($($n:literal)*) => {
-                        $(if left >= $n {
-                            let acc = columns_of::<T, $n>(&scratch.scores, padded, cache, d, most, at);
-                            for (j, part) in acc.iter().enumerate().take(block) {
-                                let (row, head) = place(j);
-                                out[(row * spec.n_heads + head) * d + at..][..$n].copy_from_slice(part);
-                            }
-                            at += $n;
-                            continue;
-                        })*
-                    };
-                }
-                columns!(32 24 16 8 1);
+            for j in 0..BLOCK {
+                let sees = past + place(j.min(block - 1)).0 + 1;
+                softmax(&mut scratch.scores[j * stride..][..seen], sees);
+            }
+            let weights = rows_of(&scratch.scores, stride, seen);
+            T::outer_sum(simd, weights, &cache.values, d_value, &mut scratch.mixed, d_value);
+            for (j, mixed) in scratch.mixed.chunks_exact(d_value).enumerate().take(block) {
+                let (row, head) = place(j);
+                out[(row * spec.n_heads + head) * d..][..d].copy_from_slice(&mixed[..d]);
             }
         }
     }
 }
 
-/// Scores of [`BLOCK`] queries over the first `keys` keys (a multiple of [`KEY_STEP`]).
+/// The first `n` numbers of the [`BLOCK`] rows of a table.
 #[inline(always)]
-fn scores_of<T: Real>(queries: &[T], cache: &HeadCache<T>, d: usize, keys: usize, scores: &mut [T], stride: usize) {
-    for t in (0..keys).step_by(LANES) {
-        let mut acc = [[T::ZERO; LANES]; BLOCK];
-        for i in 0..d {
-            let k: &[T; LANES] = cache.keys[i * cache.capacity + t..][..LANES].try_into().expect("LANES keys");
-            for (j, acc) in acc.iter_mut().enumerate() {
-                let q = queries[j * d + i];
-                for (a, k) in acc.iter_mut().zip(k) {
-                    *a = q.fma(*k, *a);
-                }
-            }
-        }
-        for (j, acc) in acc.iter().enumerate() {
-            scores[j * stride + t..][..LANES].copy_from_slice(acc);
-        }
-    }
+fn rows_of<T>(table: &[T], stride: usize, n: usize) -> [&[T]; BLOCK] {
+    std::array::from_fn(|j| &table[j * stride..][..n])
 }
 
-/// Softmax over the first `sees` scores; the rest become 0.
+/// Softmax over the first `sees` scores; the rest become 0. The length is a multiple of [`TILE`].
 #[inline(always)]
 fn softmax<T: Real>(scores: &mut [T], sees: usize) {
-    let (seen, hidden) = scores.split_at_mut(sees);
-    let mut top = [seen[0]; LANES];
-    let chunks = seen.chunks_exact(LANES);
-    for x in chunks.remainder() {
-        top[0] = top[0].larger(*x);
-    }
-    for c in chunks {
+    // What is hidden takes part with a value that changes neither the maximum nor the sum: no ragged end.
+    let first = scores[0];
+    scores[sees..].fill(first);
+    let mut top = [first; LANES];
+    for c in scores.chunks_exact(LANES) {
         for (m, x) in top.iter_mut().zip(c) {
             *m = m.larger(*x);
         }
     }
-    let top = top.iter().fold(top[0], |a, b| a.larger(*b));
-    for x in seen.iter_mut() {
-        *x = (*x - top).exp_fast();
-    }
-    let inv = T::ONE / lane_sum(seen, |v| v);
-    seen.iter_mut().for_each(|x| *x = *x * inv);
-    hidden.fill(T::ZERO);
-}
-
-/// Weighted sums of `N` columns of the values, from `at` on, for [`BLOCK`] rows of weights.
-#[inline(always)]
-fn columns_of<T: Real, const N: usize>(
-    weights: &[T],
-    stride: usize,
-    cache: &HeadCache<T>,
-    d: usize,
-    keys: usize,
-    at: usize,
-) -> [[T; N]; BLOCK] {
-    let mut acc = [[T::ZERO; N]; BLOCK];
-    for t in 0..keys {
-        let v: &[T; N] = cache.values[t * d + at..][..N].try_into().expect("N values");
-        for (j, acc) in acc.iter_mut().enumerate() {
-            let w = weights[j * stride + t];
-            for (a, v) in acc.iter_mut().zip(v) {
-                *a = w.fma(*v, *a);
-            }
+    let top = fold_lanes(top, |a, b| a.larger(b));
+    for c in scores.chunks_exact_mut(LANES) {
+        for x in c {
+            *x = (*x - top).exp_fast();
         }
     }
-    acc
+    scores[sees..].fill(T::ZERO);
+    let inv = T::ONE / lane_sum(scores, |v| v);
+    for c in scores.chunks_exact_mut(LANES) {
+        for x in c {
+            *x = *x * inv;
+        }
+    }
 }
 
 struct Attend {
@@ -305,7 +247,7 @@ impl CustomOp1 for Attend {
             for range in self.examples.iter() {
                 for kv in 0..self.spec.n_kv_heads {
                     cache.clear();
-                    let (rows, out) = (&x[range.start * width..range.end * width], rows_of(&mut out, range, self.spec));
+                    let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, self.spec));
                     let job = Job { spec: self.spec, kv, rows, out, cache: &mut cache, scratch: &mut scratch };
                     vectorised(job);
                 }
@@ -340,7 +282,7 @@ impl<T: Real> Kernel for Back<'_, T> {
     /// With weights p and dp = grad . v:
     /// dv += p grad, ds = p (dp - sum p dp), dq = scale ds k, dk += scale ds q.
     #[inline(always)]
-    fn run(self) {
+    fn run<S: pulp::Simd>(self, _: S) {
         let Back { spec, head, both, dqkv } = self;
         let Attention { n_heads, n_kv_heads, d_head: d } = spec;
         let (width, scale) = (spec.width(), spec.scale::<T>());
@@ -350,7 +292,7 @@ impl<T: Real> Kernel for Back<'_, T> {
             (head * d, (n_heads + kv) * d, (n_heads + n_kv_heads + kv) * d, width + head * d);
         let at = |row: usize, col: usize| &both[row * stride + col..][..d];
         let rows = both.len() / stride;
-        let mut p = vec![T::ZERO; rows.next_multiple_of(LANES)];
+        let mut p = vec![T::ZERO; rows.next_multiple_of(TILE)];
         let mut ds = vec![T::ZERO; rows];
         for i in 0..rows {
             for (j, p) in p[..=i].iter_mut().enumerate() {

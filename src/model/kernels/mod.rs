@@ -22,11 +22,29 @@ pub use rope::{RopeTable, rope};
 pub use swiglu::swiglu;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, WithDType};
+use pulp::Simd;
 
 /// A number type that the kernels are compiled for.
 pub trait Real: WithDType + num::Float {
     /// e to the power of `self`, in a form that the compiler can vectorise.
     fn exp_fast(self) -> Self;
+
+    /// `out[j] = sum_i a[j][i] b[i]` over vectors `b[i]` of `width` numbers, a multiple of [`LANES`]: the product at the
+    /// heart of attention. `a` has [`BLOCK`] rows of equal length, `out` is `[BLOCK, stride]`, written from column 0.
+    ///
+    /// Plain loops; f32 overrides it with explicit vectors.
+    #[inline(always)]
+    fn outer_sum<S: Simd>(_: S, a: [&[Self]; BLOCK], b: &[Self], width: usize, out: &mut [Self], stride: usize) {
+        for (j, a) in a.into_iter().enumerate() {
+            let out = &mut out[j * stride..][..width];
+            out.fill(Self::ZERO);
+            for (a, b) in a.iter().zip(b.chunks_exact(width)) {
+                for (o, b) in out.iter_mut().zip(b) {
+                    *o = a.fma(*b, *o);
+                }
+            }
+        }
+    }
 }
 
 impl Real for f32 {
@@ -49,6 +67,27 @@ impl Real for f32 {
         let y = p.mul_add(r * r, r) + 1.0;
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
         y * scale
+    }
+
+    /// One accumulator a row: [`BLOCK`] independent chains hide the latency of the multiply-adds.
+    #[inline(always)]
+    fn outer_sum<S: Simd>(simd: S, a: [&[f32]; BLOCK], b: &[f32], width: usize, out: &mut [f32], stride: usize) {
+        let (b, _) = S::as_simd_f32s(b);
+        let vectors = width / S::F32_LANES;
+        let n = a[0].len();
+        let a = a.map(|a| &a[..n]);
+        for c in 0..vectors {
+            let mut acc = [simd.splat_f32s(0.0); BLOCK];
+            for (i, b) in (0..n).zip(b.chunks_exact(vectors)) {
+                let b = b[c];
+                for j in 0..BLOCK {
+                    acc[j] = simd.mul_add_e_f32s(simd.splat_f32s(a[j][i]), b, acc[j]);
+                }
+            }
+            for (j, acc) in acc.into_iter().enumerate() {
+                S::as_mut_simd_f32s(&mut out[j * stride..][..width]).0[c] = acc;
+            }
+        }
     }
 }
 
@@ -114,18 +153,18 @@ pub mod num {
 /// times slower).
 trait Kernel {
     type Out;
-    fn run(self) -> Self::Out;
+    fn run<S: Simd>(self, simd: S) -> Self::Out;
 }
 
 /// Runs a kernel with the widest vector instructions that this processor has.
 #[inline]
 fn vectorised<K: Kernel>(kernel: K) -> K::Out {
     struct Work<K>(K);
-    impl<K: Kernel> pulp::NullaryFnOnce for Work<K> {
+    impl<K: Kernel> pulp::WithSimd for Work<K> {
         type Output = K::Out;
         #[inline(always)]
-        fn call(self) -> K::Out {
-            self.0.run()
+        fn with_simd<S: Simd>(self, simd: S) -> K::Out {
+            self.0.run(simd)
         }
     }
     pulp::Arch::new().dispatch(Work(kernel))
@@ -133,6 +172,22 @@ fn vectorised<K: Kernel>(kernel: K) -> K::Out {
 
 /// Lanes of a running sum: fixed, so that a sum depends on its terms and their order alone.
 const LANES: usize = 16;
+
+/// Rows that [`Real::outer_sum`] computes together.
+const BLOCK: usize = 8;
+
+/// Folds the lanes in a tree: 4 dependent steps rather than 15.
+#[inline(always)]
+fn fold_lanes<T: Real>(mut acc: [T; LANES], f: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            acc[i] = f(acc[i], acc[i + half]);
+        }
+        half /= 2;
+    }
+    acc[0]
+}
 
 /// Sum of `f(x)` over a slice in [`LANES`] interleaved partial sums.
 #[inline(always)]
@@ -148,7 +203,7 @@ fn lane_sum<T: Real>(xs: &[T], f: impl Fn(T) -> T) -> T {
     for (a, x) in acc.iter_mut().zip(rest) {
         *a += f(*x);
     }
-    acc.iter().fold(T::ZERO, |s, a| s + *a)
+    fold_lanes(acc, |a, b| a + b)
 }
 
 /// The elements of a contiguous CPU storage.

@@ -30,7 +30,7 @@ struct Normalise<'a, T> {
 impl<T: Real> Kernel for Normalise<'_, T> {
     type Out = Vec<T>;
     #[inline(always)]
-    fn run(self) -> Vec<T> {
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
         let Normalise { x, w, eps } = self;
         let scale = T::of(1.0 / w.len().max(1) as f64);
         let mut out = vec![T::ZERO; x.len()];

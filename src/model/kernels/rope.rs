@@ -62,7 +62,7 @@ struct Rotate<'a, T> {
 impl<T: Real> Kernel for Rotate<'_, T> {
     type Out = Vec<T>;
     #[inline(always)]
-    fn run(self) -> Vec<T> {
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
         let Rotate { op, x, width } = self;
         let half = op.table.half;
         let sign = T::of(op.sign);

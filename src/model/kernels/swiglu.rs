@@ -22,7 +22,7 @@ struct Gate<'a, T> {
 impl<T: Real> Kernel for Gate<'_, T> {
     type Out = Vec<T>;
     #[inline(always)]
-    fn run(self) -> Vec<T> {
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
         let Gate { x, d } = self;
         let mut out = vec![T::ZERO; x.len() / 2];
         for (row, y) in x.chunks_exact(2 * d).zip(out.chunks_exact_mut(d)) {
