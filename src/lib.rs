@@ -21,6 +21,10 @@ pub mod model;
 pub mod capture;
 pub mod unit;
 
+pub mod store;
+
 pub mod analysis;
 
 pub mod figures;
+
+pub mod experiment;

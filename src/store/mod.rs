@@ -1,0 +1,7 @@
+//! What goes to disk and comes back: files that appear whole or not at all, and the shelf of unit outcomes.
+
+mod atomic;
+mod shelf;
+
+pub use atomic::{create_dir, write_atomic};
+pub use shelf::{FolderShelf, MemoryShelf};
