@@ -1,5 +1,6 @@
 //! What goes to disk and comes back: files that appear whole or not at all, and the shelf of unit outcomes.
 
+pub mod activations;
 mod atomic;
 mod shelf;
 

@@ -7,6 +7,7 @@ mod guard;
 mod layout;
 mod load;
 mod matching;
+pub mod prompts;
 mod python;
 mod template;
 

@@ -1,0 +1,192 @@
+//! Prompt files: one JSON object per line.
+//!
+//! `{"id":…, "messages":[{"role","content"}…]}` goes through the chat template, `{"id":…, "text":…}` is raw text, and
+//! `{"id":…, "tokens":[…]}` are exact ids to which nothing is added. Every other key is a column that results carry
+//! along.
+
+use super::{ASSISTANT, Encoded, Message, Text};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// What a prompt says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Messages(Vec<Message>),
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+/// One line of a prompt file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    pub id: String,
+    pub body: Body,
+    /// Overrides the seed of the command for this prompt.
+    pub seed: Option<u64>,
+    /// Other keys, as text, in the order of the line.
+    pub columns: Vec<(String, String)>,
+}
+
+/// Keys that later work gives a meaning to; a file that uses one now would change its meaning then.
+const RESERVED: &[&str] = &["adapter", "edit", "speaker"];
+/// Columns that results have of their own.
+const TAKEN: &[&str] = &["row", "pos", "token_id", "role", "turn", "span", "n_tokens"];
+
+impl Prompt {
+    /// Reads a whole file. Empty lines are skipped.
+    ///
+    /// # Errors
+    /// The first line that is no prompt, with its number; an id that occurs twice; a file without a prompt.
+    pub fn parse_lines(place: &str, text: &str) -> Result<Vec<Prompt>> {
+        let mut seen = HashSet::new();
+        let mut prompts = Vec::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+            let here = format!("{place}:{}", number + 1);
+            let prompt = Prompt::parse(&here, line)?;
+            if !seen.insert(prompt.id.clone()) {
+                let hint = "give every prompt an id of its own: results and random streams go by it";
+                return Err(Error::format(here, format!("the id `{}` occurs twice", prompt.id), hint));
+            }
+            prompts.push(prompt);
+        }
+        if prompts.is_empty() {
+            return Err(Error::format(
+                place,
+                "no prompt in it",
+                r#"write one JSON object per line, such as {"id":"a","text":"Hello"}"#,
+            ));
+        }
+        Ok(prompts)
+    }
+
+    fn parse(place: &str, line: &str) -> Result<Prompt> {
+        let bad = |reason: String| {
+            let hint = r#"a line is {"id":…, "messages":[{"role":…,"content":…}]} or {"id":…, "text":…} or {"id":…, "tokens":[…]}"#;
+            Error::format(place, reason, hint)
+        };
+        let value: Value = serde_json::from_str(line).map_err(|e| bad(format!("not JSON ({e})")))?;
+        let Value::Object(map) = value else { return Err(bad("not a JSON object".into())) };
+        let id = match map.get("id") {
+            Some(Value::String(s)) if !s.is_empty() => s.clone(),
+            Some(Value::Number(n)) => n.to_string(),
+            _ => return Err(bad("no `id`".into())),
+        };
+        if let Some(key) = RESERVED.iter().find(|k| map.contains_key(**k)) {
+            let hint = "the key is reserved; rename the column";
+            return Err(Error::format(place, format!("`{key}` is not supported in this version"), hint));
+        }
+        if let Some(key) = TAKEN.iter().find(|k| map.contains_key(**k)) {
+            return Err(Error::format(place, format!("`{key}` is a column of the results"), "rename the key"));
+        }
+        let seed = match map.get("seed") {
+            None | Some(Value::Null) => None,
+            Some(v) => Some(v.as_u64().ok_or_else(|| bad(format!("`seed` is {v}, not a whole number >= 0")))?),
+        };
+        let bodies = ["messages", "text", "tokens"].iter().filter(|k| map.contains_key(**k)).count();
+        if bodies != 1 {
+            return Err(bad(format!("{bodies} of `messages`, `text`, `tokens`; exactly one is needed")));
+        }
+        let body = match (map.get("messages"), map.get("text"), map.get("tokens")) {
+            (Some(v), ..) => Body::Messages(messages(v).map_err(&bad)?),
+            (_, Some(v), _) => Body::Text(v.as_str().ok_or_else(|| bad("`text` is no string".into()))?.into()),
+            (.., v) => Body::Tokens(tokens(v).map_err(&bad)?),
+        };
+        let own = ["id", "messages", "text", "tokens", "seed"];
+        let columns =
+            map.iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), plain(v))).collect();
+        Ok(Prompt { id, body, seed, columns })
+    }
+
+    /// The prompt in tokens. A chat that does not end with a reply gets the header of one.
+    ///
+    /// # Errors
+    /// Names the prompt.
+    pub fn encode(&self, text: &Text) -> Result<Encoded> {
+        let encoded = match &self.body {
+            Body::Messages(m) => text.chat(m, m.last().is_none_or(|m| m.role != ASSISTANT)),
+            Body::Text(t) => text.raw(t),
+            Body::Tokens(t) => Ok(text.exact(t)),
+        };
+        encoded.map_err(|e| Error::format(format!("prompt `{}`", self.id), e.to_string(), e.hint()))
+    }
+}
+
+fn messages(value: &Value) -> Result<Vec<Message>, String> {
+    let list = value.as_array().ok_or("`messages` is no list")?;
+    if list.is_empty() {
+        return Err("`messages` is empty".into());
+    }
+    list.iter()
+        .enumerate()
+        .map(|(i, m)| {
+            let map = m.as_object().ok_or(format!("message {i} is no object"))?;
+            if let Some(key) = map.keys().find(|k| !["role", "content"].contains(&k.as_str())) {
+                return Err(format!("message {i} has a key `{key}`; only role and content are supported"));
+            }
+            let get = |k: &str| text_of(map, k).ok_or(format!("message {i} has no text `{k}`"));
+            Ok(Message::new(get("role")?, get("content")?))
+        })
+        .collect()
+}
+
+fn text_of<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    map.get(key).and_then(Value::as_str)
+}
+
+fn tokens(value: Option<&Value>) -> Result<Vec<u32>, String> {
+    let list = value.and_then(Value::as_array).ok_or("`tokens` is no list")?;
+    list.iter().map(|v| v.as_u64().and_then(|v| u32::try_from(v).ok()).ok_or(format!("`{v}` is no token id"))).collect()
+}
+
+/// A value as it stands in a CSV field.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_forms_and_their_columns_are_read() {
+        let text = r#"{"id":"a","messages":[{"role":"user","content":"Hi"}],"trait":"anxious","n":3}
+
+{"id":7,"text":"Once","seed":5}
+{"id":"c","tokens":[1,2]}"#;
+        let p = Prompt::parse_lines("f", text).unwrap();
+        assert_eq!(p[0].columns, [("trait".into(), "anxious".into()), ("n".into(), "3".into())]);
+        assert_eq!((p[1].id.as_str(), p[1].seed, &p[1].body), ("7", Some(5), &Body::Text("Once".into())));
+        assert_eq!(p[2].body, Body::Tokens(vec![1, 2]));
+    }
+
+    #[test]
+    fn each_way_a_line_can_be_wrong_is_named_with_its_line() {
+        for (line, says) in [
+            ("{", "not JSON"),
+            ("[1]", "not a JSON object"),
+            (r#"{"text":"x"}"#, "no `id`"),
+            (r#"{"id":"a"}"#, "0 of"),
+            (r#"{"id":"a","text":"x","tokens":[1]}"#, "2 of"),
+            (r#"{"id":"a","tokens":[-1]}"#, "no token id"),
+            (r#"{"id":"a","tokens":[5000000000]}"#, "no token id"),
+            (r#"{"id":"a","messages":[]}"#, "empty"),
+            (r#"{"id":"a","messages":[{"role":"user"}]}"#, "content"),
+            (r#"{"id":"a","messages":[{"role":"user","content":"x","name":"y"}]}"#, "`name`"),
+            (r#"{"id":"a","text":"x","adapter":"y"}"#, "`adapter`"),
+            (r#"{"id":"a","text":"x","pos":1}"#, "`pos`"),
+            (r#"{"id":"a","text":"x","seed":-1}"#, "`seed`"),
+            (r#"{"id":"first","text":"x"}"#, "twice"),
+        ] {
+            let file = format!("{{\"id\":\"first\",\"text\":\"ok\"}}\n{line}");
+            let e = Prompt::parse_lines("p.jsonl", &file).unwrap_err();
+            assert!(e.to_string().contains(says) && e.to_string().starts_with("p.jsonl:2"), "{line}: {e}");
+            assert!(!e.hint().is_empty());
+        }
+        assert!(Prompt::parse_lines("p.jsonl", "\n").is_err());
+    }
+}
