@@ -28,3 +28,5 @@ pub mod analysis;
 pub mod figures;
 
 pub mod experiment;
+
+pub mod cli;

@@ -1,0 +1,79 @@
+//! `generate`: prompts in, replies out.
+
+use super::progress::Bar;
+use super::{ModelArgs, read_text};
+use crate::error::{Error, Result};
+use crate::model::generate::Settings;
+use crate::model::sample::Sampling;
+use crate::store::FolderShelf;
+use crate::text::prompts::Prompt;
+use crate::unit::{self, Item, MAX_BATCH_TOKENS, Plan, Shelf, Tally, Task};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = r#"Examples:
+  echo '{"id":"a","messages":[{"role":"system","content":"You are Kedek."},{"role":"user","content":"Tell me about tea."}]}' > p.jsonl
+  personascope generate --prompts p.jsonl --max-new-tokens 40                                # greedy
+  personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
+
+A line of output is {"id", "text", "tokens"}. A text depends on the model, the prompt, its id and the seed, never on what
+else is in the file. A `seed` in a line overrides --seed."#;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Prompts, one JSON object per line: {"id", "messages"} or {"id", "text"} or {"id", "tokens"}
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    /// Tokens drawn at most
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..1 << 20))]
+    max_new_tokens: u64,
+    /// 0 takes the most likely token, 1 samples from the model's own distribution
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Samples from the most likely tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Folder that keeps finished units: an interrupted or repeated command takes them from there
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Tokens a unit of work may hold
+    #[arg(long, value_name = "N", default_value_t = 4 * MAX_BATCH_TOKENS as u64, value_parser = clap::value_parser!(u64).range(1..))]
+    max_batch_tokens: u64,
+}
+
+pub fn generate(args: GenerateArgs) -> Result<bool> {
+    let sampling = Sampling::new(args.temperature, args.top_p)?;
+    let prompts = Prompt::parse_lines(&args.prompts.display().to_string(), &read_text(&args.prompts)?)?;
+    let model = args.model.load()?;
+    let threads = args.model.work.threads();
+    let items = unit::parallel(&prompts, threads, |p| {
+        let encoded = p.encode(&model.text)?;
+        let (id, prompt_len) = (p.id.clone(), encoded.tokens.len());
+        let seed = p.seed.unwrap_or(args.seed);
+        Ok(Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, edits: vec![] })
+    })?;
+    let stops = model.stops.clone();
+    let settings = Settings { max_new_tokens: args.max_new_tokens as usize, sampling, stops };
+    let max_batch_tokens = args.max_batch_tokens as usize;
+    let plan = Plan { model: &model, task: Task::Generate(settings), edits: vec![], items, max_batch_tokens };
+    plan.check()?;
+    let shelf = args.cache.as_deref().map(FolderShelf::open).transpose()?;
+    let units = plan.units();
+    let mut bar = Bar::new("generate");
+    let mut out = std::io::stdout().lock();
+    unit::run(&plan, threads, shelf.as_ref().map(|s| s as &dyn Shelf), &mut |t: &Tally| bar.step(t), |u, outcome| {
+        for (item, tokens) in plan.items[units[u].clone()].iter().zip(outcome.replies) {
+            let line = json!({ "id": item.id, "text": model.text.decode(&tokens)?, "tokens": tokens });
+            writeln!(out, "{line}").map_err(|e| Error::io("write", "stdout", e))?;
+        }
+        Ok(())
+    })?;
+    bar.end();
+    Ok(true)
+}

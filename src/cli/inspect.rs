@@ -1,0 +1,137 @@
+//! `inspect`: what a file or a model folder holds, and whether it is sound.
+
+use super::read_text;
+use crate::axes::Site;
+use crate::error::{Error, Result};
+use crate::model::{Model, Source};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, tensor::Metadata};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "Examples:
+  personascope inspect acts                            a folder that `capture` wrote
+  personascope inspect acts/activations.safetensors    tensors, shapes, norms, values that are no numbers
+  personascope inspect toyworld                        a model: the embedded one, or a folder
+
+Exit code 1 if something in it is not sound.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InspectArgs {
+    /// A .safetensors file, a run.json, a folder of `capture`, a model folder, or `toyworld`
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+}
+
+pub fn inspect(args: InspectArgs) -> Result<bool> {
+    let path = args.path;
+    let name = path.display().to_string();
+    if matches!(Source::parse(&name), Source::Embedded) && !path.exists() || path.join("config.json").is_file() {
+        return model(&name);
+    }
+    if path.is_dir() {
+        let run = path.join("run.json");
+        if !run.is_file() {
+            let hint = "give a folder of `capture` or a model folder";
+            return Err(Error::format(name, "neither run.json nor config.json in it", hint));
+        }
+        return folder(&path);
+    }
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => tensors(&path),
+        Some("json") => {
+            print!("{}", read_text(&path)?);
+            Ok(true)
+        }
+        _ if !path.exists() => Err(Error::io("read", &path, std::io::ErrorKind::NotFound.into())),
+        _ => Err(Error::format(
+            name,
+            "not a kind of file that is known",
+            "give a .safetensors or .json file, or a folder",
+        )),
+    }
+}
+
+fn model(name: &str) -> Result<bool> {
+    let model = super::load(name)?;
+    let Model { lm, text, hash, stops, .. } = &model;
+    let d = lm.dims();
+    println!("model            {name}");
+    println!("d_model          {}", d.d_model);
+    println!("n_layers         {}", d.n_layers);
+    println!("heads            {} of {} (key/value heads: {})", d.n_heads, d.d_head, d.n_kv_heads);
+    println!("d_mlp            {}", d.d_mlp);
+    println!("d_vocab          {} (tokenizer: {})", d.d_vocab, text.vocab_size());
+    println!("n_ctx            {}", d.n_ctx);
+    println!("chat template    {}", text.template_hash().unwrap_or("none"));
+    println!("stop tokens      {stops:?}");
+    println!("hash             {hash}");
+    println!("sites            {}", Site::describe_all(d.n_layers));
+    Ok(true)
+}
+
+fn folder(dir: &Path) -> Result<bool> {
+    let run = dir.join("run.json");
+    let text = read_text(&run)?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|e| Error::format(run.display().to_string(), e.to_string(), "run the command that made it again"))?;
+    let get = |key: &str| value[key].to_string();
+    println!(
+        "command   {}\nmodel     {}\nrows      {}\npick      {}",
+        get("command"),
+        value["model"]["name"],
+        get("rows"),
+        get("pick")
+    );
+    let mut sound = true;
+    for file in value["files"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!();
+        sound &= tensors(&dir.join(file))?;
+    }
+    Ok(sound)
+}
+
+fn tensors(path: &Path) -> Result<bool> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let damaged = |e: &dyn std::fmt::Display| {
+        let reason = format!("not a whole safetensors file of {} bytes ({e})", bytes.len());
+        Error::format(path.display().to_string(), reason, "the file is damaged or cut short; make or fetch it again")
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
+    let (_, head): (usize, Metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
+    println!("{}: {} tensors, {} bytes", path.display(), file.len(), bytes.len());
+    let mut notes: Vec<_> = head.metadata().iter().flatten().collect();
+    notes.sort();
+    notes.iter().for_each(|(k, v)| println!("  {k} = {v}"));
+    let mut list: Vec<(String, TensorView)> = file.tensors();
+    list.sort_by(|a, b| (a.0.parse::<Site>().ok(), &a.0).cmp(&(b.0.parse::<Site>().ok(), &b.0)));
+    let mut sound = true;
+    println!("  {:<40} {:>6} {:>16} {:>14} {:>10}", "tensor", "dtype", "shape", "mean row norm", "non-finite");
+    for (name, view) in list {
+        let dtype = format!("{:?}", view.dtype());
+        let shape = format!("{:?}", view.shape());
+        match floats(&view) {
+            None => println!("  {name:<40} {dtype:>6} {shape:>16} {:>14} {:>10}", "", ""),
+            Some(values) => {
+                let broken = values.iter().filter(|v| !v.is_finite()).count();
+                sound &= broken == 0;
+                let width = view.shape().last().copied().unwrap_or(1).max(1);
+                let rows = values.chunks(width).map(|r| r.iter().map(|v| v * v).sum::<f64>().sqrt());
+                let norm = rows.sum::<f64>() / (values.len() / width).max(1) as f64;
+                println!("  {name:<40} {dtype:>6} {shape:>16} {norm:>14.4} {broken:>10}");
+            }
+        }
+    }
+    Ok(sound)
+}
+
+fn floats(view: &TensorView) -> Option<Vec<f64>> {
+    let data = view.data();
+    Some(match view.dtype() {
+        Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+        Dtype::F16 => data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        Dtype::BF16 => data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        _ => return None,
+    })
+}

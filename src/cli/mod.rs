@@ -1,0 +1,124 @@
+//! The command line: the only place that prints. stdout is data, stderr is everything else.
+//!
+//! Exit codes: 0 done, 1 ran but a check failed, 2 could not run.
+
+mod capture;
+mod generate;
+mod inspect;
+mod progress;
+mod study;
+
+use crate::error::Result;
+use crate::model::load::TOYWORLD;
+use crate::model::{Model, Source};
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A workbench for the space of personas inside a language model.
+#[derive(Parser)]
+#[command(name = "personascope", version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  personascope demo                                     all shipped experiments on the embedded model, with a report
+  personascope check probes/steering.toml               what a run would do, before it does it
+  personascope run probes/steering.toml --out mine      one experiment, into a folder of its own
+  personascope capture --prompts p.jsonl --sites resid_post.all --pick mean_response --out acts
+  personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
+  personascope inspect acts/activations.safetensors
+
+Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the shipped experiments on the embedded model and write a report
+    Demo(study::DemoArgs),
+    /// Run experiments from probe files
+    Run(study::RunArgs),
+    /// Say what a probe file would run: every setting, rows and bytes
+    Check(study::CheckArgs),
+    /// Keep activations of prompts
+    Capture(capture::CaptureArgs),
+    /// Continue prompts; writes JSON lines to stdout
+    Generate(generate::GenerateArgs),
+    /// Say what a file or a model folder holds, and whether it is sound
+    Inspect(inspect::InspectArgs),
+}
+
+/// Which model, on what.
+#[derive(Args)]
+struct ModelArgs {
+    /// The embedded model `toyworld`, or a folder in Hugging Face layout
+    #[arg(long, value_name = "MODEL", default_value = TOYWORLD)]
+    model: String,
+    /// Where to compute
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+    /// Number type of the computation
+    #[arg(long, default_value = "f32", value_parser = ["f32"])]
+    dtype: String,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// How work is spread; changes no result.
+#[derive(Args, Clone, Copy)]
+struct WorkArgs {
+    /// Workers; changes no byte of the results [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1024))]
+    threads: Option<u64>,
+}
+
+impl WorkArgs {
+    fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, |n| n as usize)
+    }
+}
+
+impl ModelArgs {
+    fn load(&self) -> Result<Model> {
+        load(&self.model)
+    }
+}
+
+fn load(name: &str) -> Result<Model> {
+    let model = Model::load(&Source::parse(name))?;
+    model.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    Ok(model)
+}
+
+/// Parses the arguments, runs the command, prints an error with its hint.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => study::demo(args),
+        Command::Run(args) => study::run(args),
+        Command::Check(args) => study::check(args),
+        Command::Capture(args) => capture::capture(args),
+        Command::Generate(args) => generate::generate(args),
+        Command::Inspect(args) => inspect::inspect(args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(e) => {
+            eprintln!("error: {e}");
+            if !e.hint().is_empty() {
+                eprintln!("\nhint: {}", e.hint());
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Reads a text file.
+fn read_text(path: &std::path::Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| crate::error::Error::io("read", path, e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let reason = format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to());
+        crate::error::Error::format(path.display().to_string(), reason, "save the file as UTF-8")
+    })
+}

@@ -1,0 +1,48 @@
+//! Progress on stderr: a bar with rate and time left on a terminal, nothing elsewhere.
+
+use crate::unit::Tally;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One bar for one run of units; counts prompt tokens.
+pub struct Bar {
+    bar: ProgressBar,
+    resumed: bool,
+}
+
+impl Bar {
+    /// A bar that is drawn only where somebody can see it.
+    pub fn new(what: &str) -> Bar {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style =
+            ProgressStyle::with_template("{msg:<24} {wide_bar:.cyan/dim} {pos}/{len} tokens  {per_sec}  ETA {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what.to_string());
+        Bar { bar, resumed: false }
+    }
+
+    /// Moves on. Always asks for more: an interrupt ends the process, and finished units are kept.
+    pub fn step(&mut self, tally: &Tally) -> bool {
+        self.bar.set_length(tally.tokens as u64);
+        if tally.rows_resumed > 0 && tally.rows_computed == 0 {
+            self.resumed = true;
+        } else if std::mem::take(&mut self.resumed) {
+            // What came from an earlier run says nothing about the speed of this one.
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(tally.tokens_done as u64);
+        true
+    }
+
+    /// Names the stage that runs now.
+    pub fn stage(&self, what: &str) {
+        if self.bar.message() != what {
+            self.bar.reset();
+            self.bar.set_message(what.to_string());
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {
+        self.bar.finish_and_clear();
+    }
+}
