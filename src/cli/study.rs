@@ -1,17 +1,122 @@
-//! placeholder until the experiments land
+//! `demo`, `run` and `check`: experiments from probe files.
+
+use super::progress::Bar;
+use super::{WorkArgs, load, read_text};
 use crate::error::{Error, Result};
+use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Spec};
+use crate::model::Model;
+use crate::store::{FolderShelf, create_dir, write_atomic};
+use crate::unit::Tally;
+use std::path::{Path, PathBuf};
+
 #[derive(clap::Args)]
-pub struct DemoArgs {}
-#[derive(clap::Args)]
-pub struct RunArgs {}
-#[derive(clap::Args)]
-pub struct CheckArgs {}
-pub fn demo(_: DemoArgs) -> Result<bool> {
-    Err(Error::refused("not yet", ""))
+#[command(after_help = "Examples:
+  personascope demo                  into ./personascope-demo
+  personascope demo --out results    the same, elsewhere; run again, it takes from there what is done
+
+Then open DIR/report.html.")]
+pub struct DemoArgs {
+    /// Folder for the results; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "personascope-demo")]
+    out: PathBuf,
+    #[command(flatten)]
+    work: WorkArgs,
 }
-pub fn run(_: RunArgs) -> Result<bool> {
-    Err(Error::refused("not yet", ""))
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  personascope run probes/steering.toml --out mine     mine/notebooks-data/steering, mine/figures/steering*
+  personascope run probes/*.toml                       into ./notebooks-data and ./figures
+
+Interrupted, the same command goes on where it was: finished units are kept in DIR/.personascope.")]
+pub struct RunArgs {
+    /// Probe files
+    #[arg(value_name = "PROBE.toml", required = true)]
+    probes: Vec<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Figures as SVG alone, without PDF and PNG
+    #[arg(long)]
+    svg_only: bool,
+    #[command(flatten)]
+    work: WorkArgs,
 }
-pub fn check(_: CheckArgs) -> Result<bool> {
-    Err(Error::refused("not yet", ""))
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  personascope check probes/drift.toml                 the resolved plan as JSON, with predicted rows and bytes
+
+Nothing is run and nothing is written.")]
+pub struct CheckArgs {
+    /// A probe file
+    #[arg(value_name = "PROBE.toml")]
+    probe: PathBuf,
+}
+
+pub fn check(args: CheckArgs) -> Result<bool> {
+    let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
+    let model = load(&spec.model)?;
+    let described = Plan::resolve(spec, &model)?.describe();
+    println!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
+    Ok(true)
+}
+
+pub fn run(args: RunArgs) -> Result<bool> {
+    let read = |path: &PathBuf| Spec::parse(&path.display().to_string(), &read_text(path)?);
+    // All files are read before the first is run: a mistake in the last one costs nothing.
+    let specs = args.probes.iter().map(read).collect::<Result<Vec<Spec>>>()?;
+    let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
+    study(specs, &args.out, exports, args.work)?;
+    Ok(true)
+}
+
+pub fn demo(args: DemoArgs) -> Result<bool> {
+    let specs = SHIPPED.iter().map(|(stem, text)| Spec::parse(&format!("{stem}.toml"), text)).collect::<Result<_>>()?;
+    let found = study(specs, &args.out, Exports::SVG, args.work)?;
+    let report = args.out.join("report.html");
+    write_atomic(&report, experiment::report(&found).as_bytes(), true)?;
+    println!("\n{}", report.display());
+    Ok(true)
+}
+
+/// Runs specs in order into one folder and prints what each found.
+fn study(specs: Vec<Spec>, out: &Path, exports: Exports, work: WorkArgs) -> Result<Vec<Findings>> {
+    let mut stems: Vec<&str> = specs.iter().map(|s| s.stem.as_str()).collect();
+    stems.sort_unstable();
+    if let Some(pair) = stems.windows(2).find(|w| w[0] == w[1]) {
+        let what = format!("two probe files have the stem `{}` and would write to one folder", pair[0]);
+        return Err(Error::refused(what, "rename one of them, or run them with different --out"));
+    }
+    let mut model: Option<(String, Model)> = None;
+    let mut all = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let model = match &mut model {
+            Some((name, model)) if *name == spec.model => &*model,
+            held => &held.insert((spec.model.clone(), load(&spec.model)?)).1,
+        };
+        let plan = Plan::resolve(spec, model)?;
+        create_dir(out)?;
+        let shelf = FolderShelf::open(&out.join(".personascope"))?;
+        let mut bar = Bar::new("");
+        let mut progress = |stage: &str, tally: &Tally| {
+            bar.stage(stage);
+            bar.step(tally)
+        };
+        let mut ctx = Context { shelf: &shelf, threads: work.threads(), progress: &mut progress };
+        let found = experiment::run(&plan, model, &mut ctx)?;
+        bar.end();
+        experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &serde_json::json!({}))?;
+        print_summary(&found);
+        all.push(found);
+    }
+    Ok(all)
+}
+
+fn print_summary(found: &Findings) {
+    let Tally { rows_computed, rows_resumed, .. } = found.tally;
+    println!("{}: {}", found.stem, found.question.trim());
+    found.summary.iter().for_each(|line| println!("  {line}"));
+    found.warnings.iter().for_each(|line| eprintln!("  warning: {line}"));
+    eprintln!("  ({rows_computed} rows computed, {rows_resumed} resumed)");
 }
