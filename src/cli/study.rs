@@ -75,7 +75,9 @@ pub fn demo(args: DemoArgs) -> Result<bool> {
     let specs = SHIPPED.iter().map(|(stem, text)| Spec::parse(&format!("{stem}.toml"), text)).collect::<Result<_>>()?;
     let found = study(specs, &args.out, Exports::SVG, args.work)?;
     let report = args.out.join("report.html");
-    write_atomic(&report, experiment::report(&found).as_bytes(), true)?;
+    let again = |stem: &str| format!("personascope run probes/{stem}.toml --out DIR");
+    let page = experiment::report("personascope: the shipped probes", &found, &again);
+    write_atomic(&report, page.as_bytes(), true)?;
     println!("\n{}", report.display());
     Ok(true)
 }

@@ -9,6 +9,7 @@ use super::ASSISTANT;
 use super::encoded::{Message, Span, TokenPlace};
 use super::template::{ChatTemplate, Open};
 use crate::error::{Error, Result};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A rendered conversation and its parts, in bytes.
@@ -44,8 +45,10 @@ pub(super) fn find(template: &ChatTemplate, messages: &[Message], generation: bo
     let finder = Finder { open: &open, messages, generation, plain: &text, marks };
     let mut contents = Vec::with_capacity(messages.len());
     let mut printed = Vec::new();
+    let mut at_once = finder.all_at_once();
     for (i, message) in messages.iter().enumerate() {
-        let copies = finder.copies(i).ok_or_else(|| {
+        let known = at_once.as_mut().map(|all| std::mem::take(&mut all[i]));
+        let copies = known.or_else(|| finder.copies(i)).ok_or_else(|| {
             Error::refused(
                 format!(
                     "message {i} (`{}`) cannot be located in the rendering: the chat template changes its text \
@@ -80,7 +83,40 @@ struct Finder<'a> {
     marks: Marks,
 }
 
+/// The first of the marks that tell messages apart when all are marked in one rendering: two a message.
+const APART: u32 = 0xf0000;
+
 impl Finder<'_> {
+    /// The places of all contents from one rendering, if every message is printed and nothing else changes; else each
+    /// has to be looked for by itself.
+    fn all_at_once(&self) -> Option<Vec<Vec<Range<usize>>>> {
+        let n = self.messages.len();
+        let ours = |c: char| (APART..APART + 2 * n as u32).contains(&(c as u32));
+        let said = |m: &Message| m.content.contains(ours) || m.role.contains(ours);
+        if n > 0x7000 || self.plain.contains(ours) || self.messages.iter().any(said) {
+            return None;
+        }
+        let mark = |k: usize| char::from_u32(APART + k as u32);
+        let mut marked = self.messages.to_vec();
+        for (i, message) in marked.iter_mut().enumerate() {
+            message.content = [&*mark(2 * i)?.to_string(), &message.content, &mark(2 * i + 1)?.to_string()].concat();
+        }
+        let text = self.open.render(&marked, self.generation).ok()?;
+        let mut seen: Vec<Seen> = (0..n).map(|_| Seen::default()).collect();
+        let mut stripped = String::with_capacity(self.plain.len());
+        for c in text.chars() {
+            if ours(c) {
+                let k = (c as u32 - APART) as usize;
+                let seen = &mut seen[k / 2];
+                if k % 2 == 0 { seen.opens.push(stripped.len()) } else { seen.closes.push(stripped.len()) }
+            } else {
+                stripped.push(c);
+            }
+        }
+        let all: Vec<Vec<Range<usize>>> = seen.iter().map(Seen::pairs).collect::<Option<_>>()?;
+        (stripped == self.plain && all.iter().all(|copies| !copies.is_empty())).then_some(all)
+    }
+
     /// All places where content `i` is printed; none if it is dropped; `None` if that cannot be told.
     fn copies(&self, i: usize) -> Option<Vec<Range<usize>>> {
         let content = &self.messages[i].content;
@@ -165,11 +201,17 @@ impl Finder<'_> {
         let place = |turn: Option<usize>, span| TokenPlace { turn, span };
         let mut parts = Vec::with_capacity(3 * order.len() + 2);
         let mut at = 0;
+        // What closes a turn depends on its role and on what stands there: rendered once for each.
+        let mut ends: HashMap<(&str, &str), usize> = HashMap::new();
         for (k, (i, content)) in order.iter().enumerate() {
             parts.push((at..content.start, place(Some(*i), Span::Header)));
             parts.push((content.clone(), place(Some(*i), Span::Content)));
             let end = match order.get(k + 1) {
-                Some((_, next)) => content.end + self.own_end(*i, &self.plain[content.end..next.start]),
+                Some((_, next)) => {
+                    let gap = &self.plain[content.end..next.start];
+                    let own = ends.entry((&self.messages[*i].role, gap)).or_insert_with(|| self.own_end(*i, gap));
+                    content.end + *own
+                }
                 None => self.end_of_messages().max(content.end),
             };
             parts.push((content.end..end, place(Some(*i), Span::End)));
