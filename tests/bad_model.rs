@@ -240,6 +240,11 @@ fn a_tokenizer_larger_than_the_vocabulary() {
     refused(dir.path(), &[dir.path().join("tokenizer.json").to_str().unwrap(), "62", "61"]);
 }
 
+/// The first `n` positions as one row.
+fn one_row(n: usize) -> Vec<std::ops::Range<usize>> {
+    std::iter::once(0..n).collect()
+}
+
 /// Prompts that cannot run, with what their error must name. The model has 61 tokens and 64 positions.
 fn bad_prompts() -> Vec<(&'static str, Vec<u32>, Vec<&'static str>)> {
     vec![
@@ -253,9 +258,9 @@ fn bad_prompts() -> Vec<(&'static str, Vec<u32>, Vec<&'static str>)> {
 #[test]
 fn prompts_that_the_model_cannot_take_are_refused_before_anything_runs() {
     let m = model("llama_f16");
-    let good = Item { id: "good".into(), tokens: vec![1, 2], prompt_len: 2, ranges: vec![0..1], ..Item::default() };
+    let good = Item { id: "good".into(), tokens: vec![1, 2], prompt_len: 2, ranges: one_row(1), ..Item::default() };
     let whole =
-        Item { id: "whole".into(), tokens: vec![60; 64], prompt_len: 64, ranges: vec![0..64], ..Item::default() };
+        Item { id: "whole".into(), tokens: vec![60; 64], prompt_len: 64, ranges: one_row(64), ..Item::default() };
     let settings = Settings { max_new_tokens: 10, sampling: Sampling::GREEDY, stops: vec![] };
     let sites = vec![personascope::axes::Site::post(0)];
     let plan = |items: Vec<Item>, task: Task| Plan { model: &m, task, edits: vec![], items, max_batch_tokens: 2048 };
@@ -270,7 +275,7 @@ fn prompts_that_the_model_cannot_take_are_refused_before_anything_runs() {
     };
     attempt(&plan(vec![good.clone(), whole], Task::Capture { sites: sites.clone() })).unwrap();
     for (id, tokens, words) in bad_prompts() {
-        let bad = Item { id: id.into(), prompt_len: tokens.len(), tokens, ranges: vec![0..1], ..Item::default() };
+        let bad = Item { id: id.into(), prompt_len: tokens.len(), tokens, ranges: one_row(1), ..Item::default() };
         for task in [Task::Capture { sites: sites.clone() }, Task::Generate(settings.clone())] {
             names(&attempt(&plan(vec![good.clone(), bad.clone()], task)).unwrap_err(), &words);
         }

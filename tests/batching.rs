@@ -98,7 +98,7 @@ fn capture<'m>(model: &'m Model, prompts: &[Vec<u32>], max_batch_tokens: usize) 
         id: format!("p{i}"),
         tokens: tokens.clone(),
         prompt_len: tokens.len(),
-        ranges: (0..tokens.len()).map(|t| t..t + 1).chain([0..tokens.len()]).collect(),
+        ranges: (0..tokens.len()).map(|t| t..t + 1).chain(std::iter::once(0..tokens.len())).collect(),
         seed: 0,
         // Every third one is steered.
         edits: if i % 3 == 0 { vec![0] } else { vec![] },
@@ -151,7 +151,7 @@ fn any_token_budget_gives_the_same_rows() {
         for (site, want) in &want {
             let width = m.lm.dims().width(*site);
             assert_eq!(want.len(), plan.rows() * width);
-            let d = worst(&[got[site].clone()], &[want.clone()]);
+            let d = worst(std::slice::from_ref(&got[site]), std::slice::from_ref(want));
             assert!(d < BATCHING, "{budget} tokens: {site} {d:e}");
         }
     }
