@@ -4,8 +4,9 @@
 #![warn(missing_docs)]
 #![allow(missing_docs)]
 
-pub mod axes;
 pub mod error;
+
+pub mod axes;
 pub mod rng;
 pub mod table;
 

@@ -42,6 +42,9 @@ pub trait Edit: Send + Sync {
     fn coordinate(&self, x: &Tensor) -> Result<Vec<f32>>;
 }
 
+/// Hooks are asked what they want up to this layer, so that a site behind the last block is an error and not silence.
+const LAYERS_ASKED: usize = 256;
+
 /// What an edit did at one site: the proof that it touched something.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Receipt {
@@ -121,6 +124,13 @@ impl<'p, 'h> Pass<'p, 'h> {
 
     /// An edit behind the last site that is read could only look like one that has no effect.
     fn refuse_edits_that_nothing_reads(&self, n_layers: usize) -> Result<()> {
+        let nowhere: Vec<&&dyn Edit> =
+            self.hooks.edits.iter().filter(|e| !self.sites.iter().any(|s| e.wants(*s))).collect();
+        if !nowhere.is_empty() {
+            let asked = beyond(n_layers).filter(|s| nowhere.iter().any(|e| e.wants(*s)));
+            let sites = asked.map(|s| s.to_string()).collect::<Vec<_>>().join(", ");
+            return Err(Error::Unfired { sites, exist: Site::describe_all(n_layers) });
+        }
         if self.to_the_end {
             return Ok(());
         }
@@ -250,8 +260,11 @@ impl<'p, 'h> Pass<'p, 'h> {
     pub(super) fn close(self, n_layers: usize) -> Result<Vec<Receipt>> {
         let taps = self.hooks.taps.iter().zip(&self.done).filter(|(_, done)| !**done);
         let wants: Vec<&dyn Tap> = taps.map(|(tap, _)| &**tap as &dyn Tap).collect();
-        let beyond = (0..n_layers + 1).flat_map(|l| Point::ALL.map(|p| Site::new(p, l))).chain([Site::Logits]);
-        let silent: Vec<String> = beyond
+        let silent: Vec<String> = self
+            .sites
+            .iter()
+            .copied()
+            .chain(beyond(n_layers))
             .filter(|s| !self.fired.contains(s) && wants.iter().any(|t| t.wants(*s)))
             .map(|s| s.to_string())
             .collect();
@@ -260,4 +273,9 @@ impl<'p, 'h> Pass<'p, 'h> {
         }
         Err(Error::Unfired { sites: silent.join(", "), exist: Site::describe_all(n_layers) })
     }
+}
+
+/// Sites that a model of `n_layers` blocks does not have.
+fn beyond(n_layers: usize) -> impl Iterator<Item = Site> {
+    (n_layers..LAYERS_ASKED).flat_map(|l| Point::ALL.map(|p| Site::new(p, l)))
 }

@@ -17,6 +17,18 @@ pub struct Outcome {
     pub receipts: Vec<Receipt>,
 }
 
+/// The key of the header's only entry.
+const HEADER: &str = "outcome";
+
+/// What an outcome holds besides its rows.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Header {
+    order: Vec<Site>,
+    replies: Vec<Vec<u32>>,
+    /// Rows, and the bits of the sums: decimal numbers need not come back to the last bit.
+    receipts: Vec<(usize, u64, u64)>,
+}
+
 impl Outcome {
     /// The outcome as bytes: safetensors, with replies and receipts in the header. Read back exactly.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -29,32 +41,34 @@ impl Outcome {
                 view.map(|v| (name.as_str(), v)).map_err(|e| defect(&e))
             })
             .collect::<Result<_>>()?;
-        let text = |v: serde_json::Result<String>| v.map_err(|e| defect(&e));
-        let header = HashMap::from([
-            ("replies".to_string(), text(serde_json::to_string(&self.replies))?),
-            ("receipts".to_string(), text(serde_json::to_string(&self.receipts))?),
-            ("order".to_string(), text(serde_json::to_string(&self.kept.iter().map(|k| k.0).collect::<Vec<_>>()))?),
-        ]);
-        serialize(views, Some(header)).map_err(|e| defect(&e))
+        let order = self.kept.iter().map(|k| k.0).collect();
+        let receipts = self.receipts.iter().map(|r| (r.rows, r.before.to_bits(), r.after.to_bits())).collect();
+        let rest = Header { order, replies: self.replies.clone(), receipts };
+        // One entry alone: the format writes several in the order of a hash map, another one in each process.
+        let header = (HEADER.to_string(), serde_json::to_string(&rest).map_err(|e| defect(&e))?);
+        serialize(views, Some(HashMap::from([header]))).map_err(|e| defect(&e))
     }
 
     /// Reads [`Outcome::to_bytes`] back; `None` if the bytes are anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Outcome> {
         let file = SafeTensors::deserialize(bytes).ok()?;
         let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
-        let header = metadata.metadata().as_ref()?;
-        let order: Vec<Site> = serde_json::from_str(header.get("order")?).ok()?;
+        let header: Header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
         let floats = |site: &Site| {
             let view = file.tensor(&site.to_string()).ok()?;
             let whole = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             Some((*site, whole.collect()))
         };
         Some(Outcome {
-            kept: order.iter().map(floats).collect::<Option<_>>()?,
-            replies: serde_json::from_str(header.get("replies")?).ok()?,
-            receipts: serde_json::from_str(header.get("receipts")?).ok()?,
+            kept: header.order.iter().map(floats).collect::<Option<_>>()?,
+            replies: header.replies,
+            receipts: header.receipts.into_iter().map(receipt).collect(),
         })
     }
+}
+
+fn receipt((rows, before, after): (usize, u64, u64)) -> Receipt {
+    Receipt { rows, before: f64::from_bits(before), after: f64::from_bits(after) }
 }
 
 fn defect(e: &dyn std::fmt::Display) -> Error {
@@ -70,12 +84,16 @@ mod tests {
 
     #[test]
     fn an_outcome_comes_back_as_it_was_and_nothing_else_is_taken_for_one() {
+        // Many digits: a decimal form that is nearly exact would lose the last bit of some.
+        let sums: Vec<f64> = (1..500).map(|i| f64::from(i).sqrt() * 100.0).chain([f64::INFINITY, -0.0]).collect();
+        let receipts = sums.iter().map(|s| Receipt { rows: 3, before: *s, after: -s }).collect();
         let outcome = Outcome {
             kept: vec![(Site::post(1), vec![1.0, -0.0, 3.5e-39]), (Site::Logits, vec![])],
             replies: vec![vec![7, 8], vec![]],
-            receipts: vec![Receipt { rows: 3, before: 0.1, after: -7.25 }],
+            receipts,
         };
         let bytes = outcome.to_bytes().unwrap();
+        (0..20).for_each(|_| assert!(outcome.to_bytes().unwrap() == bytes, "the same bytes every time"));
         assert_eq!(Outcome::from_bytes(&bytes).unwrap(), outcome);
         for cut in [0, 7, bytes.len() / 2, bytes.len() - 1] {
             assert!(Outcome::from_bytes(&bytes[..cut]).is_none(), "{cut} bytes");
