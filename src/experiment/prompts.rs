@@ -54,8 +54,6 @@ pub(super) fn system(world: &World, persona: &Persona) -> String {
 pub(super) struct Prompt {
     pub key: RowKey,
     pub tokens: Vec<u32>,
-    /// Index into the questions.
-    pub question: usize,
 }
 
 impl Prompt {
@@ -91,7 +89,7 @@ pub(super) fn persona_prompts(
         personas.iter().flat_map(|p| (0..questions.len()).map(move |q| (*p, q))).collect();
     parallel(&pairs, threads, |(persona, q)| {
         let messages = [Message::new("system", system(world, persona)), Message::new("user", &questions[*q].text)];
-        prompt(model, format!("{}/{q}", persona.name), persona.name.clone(), &messages, *q)
+        prompt(model, format!("{}/{q}", persona.name), persona.name.clone(), &messages)
     })
 }
 
@@ -101,14 +99,14 @@ pub(super) fn default_prompts(model: &Model, name: &str, questions: &[Question],
     for draw in 0..draws {
         for (q, question) in questions.iter().enumerate() {
             let messages = [Message::new("user", &question.text)];
-            all.push(prompt(model, format!("{name}/{q}/{draw}"), name.into(), &messages, q)?);
+            all.push(prompt(model, format!("{name}/{q}/{draw}"), name.into(), &messages)?);
         }
     }
     Ok(all)
 }
 
-fn prompt(model: &Model, id: String, group: String, messages: &[Message], question: usize) -> Result<Prompt> {
+fn prompt(model: &Model, id: String, group: String, messages: &[Message]) -> Result<Prompt> {
     let Encoded { tokens, .. } = model.text.chat(messages, true)?;
     let pos = Some(tokens.len().saturating_sub(1));
-    Ok(Prompt { key: RowKey { id, group, turn: None, pos }, tokens, question })
+    Ok(Prompt { key: RowKey { id, group, turn: None, pos }, tokens })
 }
