@@ -1,1 +1,56 @@
-//! (in the making)
+//! Experiments: a probe file is parsed to a [`Spec`], checked and completed to a [`Plan`], run to [`Findings`], written.
+//!
+//! One stem runs through everything: `probes/X.toml` gives `notebooks-data/X/` and `figures/X*.svg`. All model work goes
+//! through units of work, so a rerun with the same shelf resumes; everything behind it is a pure function of the
+//! outcomes and of seeds that the plan states. Figures and captions are drawn from the tables and from nothing else.
+
+mod cells;
+mod drift;
+mod findings;
+mod persona_map;
+mod plan;
+mod prompts;
+mod report;
+mod spec;
+mod steering;
+mod trait_layers;
+mod work;
+mod write;
+
+pub use findings::{Drawn, Findings};
+pub use plan::{Plan, Stage};
+pub use report::report;
+pub use spec::{Drift, PersonaMap, Settings, Spec, Steering, TraitLayers};
+pub use work::Context;
+pub use write::{Exports, write};
+
+use crate::error::Result;
+use crate::model::Model;
+
+/// The probe files inside the binary, (stem, text), in the order in which they are best read.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("trait_layers", include_str!("../../probes/trait_layers.toml")),
+    ("persona_map", include_str!("../../probes/persona_map.toml")),
+    ("drift", include_str!("../../probes/drift.toml")),
+    ("steering", include_str!("../../probes/steering.toml")),
+];
+
+/// Runs a plan to its findings. Finished units are kept on the context's shelf, so an interrupted run goes on where it
+/// was; the findings do not depend on threads, on the shelf or on interruptions, the tally alone does.
+///
+/// # Errors
+/// Failures of the model or of the shelf, and an interruption asked for by the context's progress.
+pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings> {
+    plan.belongs_to(model)?;
+    let mut work = work::Work::new(model, ctx, plan.spec.max_batch_tokens);
+    let found = match &plan.spec.settings {
+        Settings::TraitLayers(s) => trait_layers::run(plan, s, &mut work)?,
+        Settings::PersonaMap(s) => persona_map::run(plan, s, &mut work)?,
+        Settings::Drift(s) => drift::run(plan, s, &mut work)?,
+        Settings::Steering(s) => steering::run(plan, s, &mut work)?,
+    };
+    findings::assemble(plan, found, work)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! A probe checked and completed, and what it will do, told beforehand.
+
+use super::prompts::{Prompt, persona_prompts, personas, questions};
+use super::spec::{Settings, Spec};
+use super::{drift, persona_map, steering, trait_layers};
+use crate::axes::Site;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::load::TOYWORLD;
+use crate::unit::{self, Item, Task};
+use crate::world::{Exposure, World};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One stage of a plan: how much it will do. Where it waits for replies of an earlier stage, its tokens and units are
+/// those of replies of full length: upper bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    pub name: String,
+    pub units: usize,
+    /// Rows kept, or replies.
+    pub rows: usize,
+    /// Tokens of prompts, and of replies at full length.
+    pub tokens: usize,
+    /// Bytes of the outcomes on the shelf, without file headers: f32 activations, or token ids.
+    pub bytes: usize,
+    /// Whether the numbers are upper bounds.
+    pub at_most: bool,
+}
+
+/// A probe that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub spec: Spec,
+    pub stages: Vec<Stage>,
+    /// Sites that are read, in forward order.
+    pub(super) sites: Vec<Site>,
+    model_hash: String,
+    provenance: Value,
+}
+
+impl Plan {
+    /// Checks a spec against the model that it will run on, and fills in every default.
+    ///
+    /// # Errors
+    /// A model without the toy world's planted truth, a site that the model does not have, a setting out of range.
+    pub fn resolve(spec: Spec, model: &Model) -> Result<Plan> {
+        if model.name != TOYWORLD {
+            return Err(Error::refused(
+                format!("probe `{}` ({}) cannot run on {}", spec.stem, spec.settings.kind(), model.name),
+                format!(
+                    "this kind compares with planted truth, which only the embedded model has: model = \"{TOYWORLD}\""
+                ),
+            ));
+        }
+        let sites = match &spec.settings {
+            Settings::TraitLayers(s) => &s.sites,
+            Settings::PersonaMap(s) => &s.sites,
+            Settings::Drift(s) => &s.sites,
+            Settings::Steering(s) => &s.sites,
+        };
+        let sites = Site::parse_list(sites, model.lm.dims().n_layers)?;
+        if sites.contains(&Site::Logits) {
+            return Err(out_of_range("sites", "logits", "sites of blocks: resid_pre.0,resid_post.all"));
+        }
+        if spec.max_batch_tokens == 0 {
+            return Err(out_of_range("max_batch_tokens", 0, "at least 1; 2048 is the default"));
+        }
+        let mut plan = Plan {
+            provenance: provenance(&spec, &sites, model),
+            model_hash: model.hash.clone(),
+            spec,
+            sites,
+            stages: Vec::new(),
+        };
+        plan.stages = match &plan.spec.settings {
+            Settings::TraitLayers(s) => trait_layers::forecast(&plan, s, model)?,
+            Settings::PersonaMap(s) => persona_map::forecast(&plan, s, model)?,
+            Settings::Drift(s) => drift::forecast(&plan, s, model)?,
+            Settings::Steering(s) => steering::forecast(&plan, s, model)?,
+        };
+        Ok(plan)
+    }
+
+    /// The resolved plan with every default filled in, and what it will do.
+    pub fn describe(&self) -> Value {
+        let sum = |f: &dyn Fn(&Stage) -> usize| self.stages.iter().map(f).sum::<usize>();
+        let mut all = self.provenance.clone();
+        all["stages"] = json!(self.stages);
+        all["total"] = json!({
+            "units": sum(&|s| s.units),
+            "rows": sum(&|s| s.rows),
+            "tokens": sum(&|s| s.tokens),
+            "bytes": sum(&|s| s.bytes),
+            "at_most": self.stages.iter().any(|s| s.at_most),
+        });
+        all
+    }
+
+    /// What findings record of the plan: the question, the settings, and what they were run on.
+    pub(super) fn provenance(&self) -> &Value {
+        &self.provenance
+    }
+
+    pub(super) fn belongs_to(&self, model: &Model) -> Result<()> {
+        if model.hash == self.model_hash {
+            return Ok(());
+        }
+        let what = format!("the plan of `{}` was resolved for another model than {}", self.spec.stem, model.name);
+        Err(Error::refused(what, "resolve the plan again for this model"))
+    }
+
+    /// The prompts that personas are asked, as several kinds of probe share them.
+    pub(super) fn persona_prompts(
+        &self,
+        model: &Model,
+        of: (Exposure, Option<usize>),
+        n_questions: usize,
+        threads: usize,
+    ) -> Result<Vec<Prompt>> {
+        let world = World::toyworld();
+        let people = personas(world, of.0, of.1)?;
+        if people.len() < 8 {
+            return Err(out_of_range("personas", people.len(), "at least 8, so that both sides of a split have some"));
+        }
+        persona_prompts(model, &people, &questions(world, self.spec.seed, n_questions)?, threads)
+    }
+
+    /// The stage that captures these items.
+    pub(super) fn captures(&self, name: &str, model: &Model, items: Vec<Item>, at_most: bool) -> Stage {
+        let width: usize = self.sites.iter().map(|s| model.lm.dims().width(*s)).sum();
+        self.forecast(name, model, Task::Capture { sites: self.sites.clone() }, items, 4 * width, at_most)
+    }
+
+    /// The stage that continues these items.
+    pub(super) fn replies(
+        &self,
+        name: &str,
+        model: &Model,
+        items: Vec<Item>,
+        drawing: crate::model::generate::Settings,
+        at_most: bool,
+    ) -> Stage {
+        let bytes = 4 * drawing.max_new_tokens;
+        self.forecast(name, model, Task::Generate(drawing), items, bytes, at_most)
+    }
+
+    fn forecast(
+        &self,
+        name: &str,
+        model: &Model,
+        task: Task,
+        items: Vec<Item>,
+        per_row: usize,
+        at_most: bool,
+    ) -> Stage {
+        let more = if let Task::Generate(s) = &task { s.max_new_tokens } else { 0 };
+        let work = unit::Plan { model, task, edits: vec![], items, max_batch_tokens: self.spec.max_batch_tokens };
+        Stage {
+            name: name.into(),
+            units: work.units().len(),
+            rows: work.rows(),
+            tokens: work.items.iter().map(|i| i.tokens.len() + more).sum(),
+            bytes: work.rows() * per_row,
+            at_most: at_most || more > 0,
+        }
+    }
+}
+
+/// Checks that a number is what a setting may be.
+pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(out_of_range(key, found, may)) }
+}
+
+pub(super) fn out_of_range(key: &str, found: impl std::fmt::Display, may: &str) -> Error {
+    Error::refused(format!("`{key}` is {found}"), format!("`{key}` may be {may}"))
+}
+
+fn provenance(spec: &Spec, sites: &[Site], model: &Model) -> Value {
+    json!({
+        "stem": spec.stem,
+        "kind": spec.settings.kind(),
+        "question": spec.question,
+        "crate_version": env!("CARGO_PKG_VERSION"),
+        "model": {
+            "name": model.name,
+            "hash": model.hash,
+            "tokenizer_hash": model.text.tokenizer_hash(),
+            "template_hash": model.text.template_hash(),
+            "dims": model.lm.dims(),
+        },
+        "seed": spec.seed,
+        "max_batch_tokens": spec.max_batch_tokens,
+        "device": "cpu",
+        "dtype": "f32",
+        "settings": spec.settings,
+        "sites_read": sites,
+    })
+}

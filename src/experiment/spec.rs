@@ -1,0 +1,323 @@
+//! What was typed: a probe file as typed TOML.
+
+use crate::axes::Site;
+use crate::error::{Error, Result};
+use crate::model::load::TOYWORLD;
+use crate::unit::MAX_BATCH_TOKENS;
+use crate::world::Exposure;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A probe file, with the defaults of everything that it leaves out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Stem of the file's name: it names the folder of results and the figures.
+    pub stem: String,
+    /// The research question, in words.
+    pub question: String,
+    /// `toyworld`, or a folder in Hugging Face layout.
+    pub model: String,
+    /// Decides every random choice: questions, conversations, replies, splits, nulls, intervals.
+    pub seed: u64,
+    /// Token budget of a unit of work.
+    pub max_batch_tokens: usize,
+    pub settings: Settings,
+}
+
+/// The settings of one kind of probe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Settings {
+    TraitLayers(TraitLayers),
+    PersonaMap(PersonaMap),
+    Drift(Drift),
+    Steering(Steering),
+}
+
+/// The kinds of probes, as probe files name them.
+const KINDS: [&str; 4] = ["trait_layers", "persona_map", "drift", "steering"];
+
+impl Settings {
+    /// The kind, as probe files name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Settings::TraitLayers(_) => KINDS[0],
+            Settings::PersonaMap(_) => KINDS[1],
+            Settings::Drift(_) => KINDS[2],
+            Settings::Steering(_) => KINDS[3],
+        }
+    }
+}
+
+/// Contrast vectors of traits over layers, at the last prompt token and over the model's own replies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraitLayers {
+    /// Exposure group of the personas.
+    pub group: Exposure,
+    /// How many of its personas, from the first; all when left out.
+    pub personas: Option<usize>,
+    /// Questions on plain topics, each put to every persona.
+    pub questions: usize,
+    /// Sites, as on the command line.
+    pub sites: String,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    /// Share of the personas that directions are fitted on.
+    pub train_fraction: f64,
+    /// Folds inside the training personas, for choosing the layer.
+    pub folds: usize,
+    pub bootstrap: usize,
+    pub permutations: usize,
+}
+
+impl Default for TraitLayers {
+    fn default() -> TraitLayers {
+        TraitLayers {
+            group: Exposure::All,
+            personas: None,
+            questions: 10,
+            sites: "resid_pre.0,resid_post.all".into(),
+            max_new_tokens: 80,
+            temperature: 1.0,
+            train_fraction: 5.0 / 8.0,
+            folds: 5,
+            bootstrap: 1000,
+            permutations: 200,
+        }
+    }
+}
+
+/// Persona space over the replies of personas and of the default assistant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PersonaMap {
+    pub group: Exposure,
+    pub personas: Option<usize>,
+    pub questions: usize,
+    /// Replies of the default assistant to each question.
+    pub default_replies: usize,
+    pub sites: String,
+    /// The site that is drawn as a map; one of `sites`, fixed beforehand.
+    pub site: Site,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    /// Components kept.
+    pub components: usize,
+    /// Draws of the null spectrum.
+    pub null_draws: usize,
+    pub bootstrap: usize,
+    /// Resamples of the personas behind the interval of the cosine with PC1; each is a decomposition.
+    pub axis_bootstrap: usize,
+    pub permutations: usize,
+    /// Splits behind the reliability of the assistant axis.
+    pub halves: usize,
+}
+
+impl Default for PersonaMap {
+    fn default() -> PersonaMap {
+        let shared = TraitLayers::default();
+        PersonaMap {
+            group: shared.group,
+            personas: None,
+            questions: shared.questions,
+            default_replies: 10,
+            sites: shared.sites,
+            site: Site::post(2),
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            components: 10,
+            null_draws: 50,
+            bootstrap: 1000,
+            axis_bootstrap: 200,
+            permutations: 500,
+            halves: 100,
+        }
+    }
+}
+
+/// Falling out of a persona: planted conversations, and the model talking freely.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drift {
+    pub group: Exposure,
+    /// Personas of planted conversations fall back at least this often per turn.
+    pub least_hazard: f64,
+    /// Planted conversations, teacher-forced.
+    pub conversations: usize,
+    pub turns: usize,
+    pub sites: String,
+    /// The site that is reported first; one of `sites`, fixed beforehand.
+    pub site: Site,
+    /// Share of the conversations that the axis is fitted on.
+    pub train_fraction: f64,
+    pub bootstrap: usize,
+    pub permutations: usize,
+    /// Conversations that the model leads freely, for each hazard of the world.
+    pub chats: usize,
+    pub chat_turns: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+}
+
+impl Default for Drift {
+    fn default() -> Drift {
+        Drift {
+            group: Exposure::All,
+            least_hazard: 0.15,
+            conversations: 160,
+            turns: 6,
+            sites: "resid_pre.0,resid_post.all".into(),
+            site: Site::post(2),
+            train_fraction: 0.5,
+            bootstrap: 1000,
+            permutations: 200,
+            chats: 48,
+            chat_turns: 8,
+            max_new_tokens: 72,
+            temperature: 1.0,
+        }
+    }
+}
+
+/// Steering the default assistant with trait directions, beside random directions of the same norm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Steering {
+    /// Exposure group of the personas that directions are fitted on.
+    pub group: Exposure,
+    pub personas: Option<usize>,
+    /// Questions that directions are fitted on; steered prompts are about other topics.
+    pub questions: usize,
+    pub sites: String,
+    /// Where directions are fitted and added; the most frequent choice of the sweep over `sites` when left out.
+    pub site: Option<Site>,
+    pub traits: Vec<String>,
+    /// In lengths of the trait's mean difference.
+    pub doses: Vec<f64>,
+    /// Questions put to the steered assistant.
+    pub prompts: usize,
+    /// Replies per trait, arm and dose; a multiple of `prompts`.
+    pub replies: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    /// The marker rate whose dose is sought.
+    pub level: f64,
+    pub train_fraction: f64,
+    pub folds: usize,
+    pub bootstrap: usize,
+}
+
+impl Default for Steering {
+    fn default() -> Steering {
+        let shared = TraitLayers::default();
+        let traits = ["anxious", "formal", "cheerful", "odds", "mystical", "grumpy", "poetic"];
+        Steering {
+            group: shared.group,
+            personas: None,
+            questions: shared.questions,
+            sites: shared.sites,
+            site: None,
+            traits: traits.map(String::from).to_vec(),
+            doses: vec![0.0, 0.5, 1.0, 2.0, 3.0, 4.0],
+            prompts: 8,
+            replies: 24,
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            level: 0.5,
+            train_fraction: shared.train_fraction,
+            folds: shared.folds,
+            bootstrap: 1000,
+        }
+    }
+}
+
+/// The keys of every probe file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<S: Default> {
+    #[serde(rename = "kind")]
+    _kind: String,
+    question: String,
+    #[serde(default = "toyworld")]
+    model: String,
+    #[serde(default)]
+    seed: u64,
+    #[serde(default = "budget")]
+    max_batch_tokens: usize,
+    #[serde(default)]
+    settings: S,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: toml::Spanned<String>,
+}
+
+fn toyworld() -> String {
+    TOYWORLD.into()
+}
+
+fn budget() -> usize {
+    MAX_BATCH_TOKENS
+}
+
+impl Spec {
+    /// Reads the text of a probe file; `place` is its name, for messages and for the stem.
+    ///
+    /// # Errors
+    /// Text that is no TOML, an unknown key or kind, a value of the wrong type: with the line, and the keys that exist.
+    pub fn parse(place: &str, text: &str) -> Result<Spec> {
+        let head: Kind = toml::from_str(text).map_err(|e| explain(place, text, &e))?;
+        match head.kind.get_ref().as_str() {
+            "trait_layers" => read(place, text, Settings::TraitLayers),
+            "persona_map" => read(place, text, Settings::PersonaMap),
+            "drift" => read(place, text, Settings::Drift),
+            "steering" => read(place, text, Settings::Steering),
+            other => Err(Error::format(
+                at_line(place, text, Some(head.kind.span())),
+                format!("unknown kind `{other}`"),
+                format!("kinds are {}", KINDS.join(", ")),
+            )),
+        }
+    }
+}
+
+fn read<S: DeserializeOwned + Default>(place: &str, text: &str, wrap: fn(S) -> Settings) -> Result<Spec> {
+    let file: File<S> = toml::from_str(text).map_err(|e| explain(place, text, &e))?;
+    let stem = Path::new(place).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if stem.is_empty() || !stem.chars().all(plain) {
+        return Err(Error::format(
+            place,
+            format!("the stem `{stem}` cannot name results"),
+            "name the probe file with letters, digits, `_` and `-` alone, such as my_probe.toml",
+        ));
+    }
+    Ok(Spec {
+        stem,
+        question: file.question,
+        model: file.model,
+        seed: file.seed,
+        max_batch_tokens: file.max_batch_tokens,
+        settings: wrap(file.settings),
+    })
+}
+
+/// The place with the line that a span begins on.
+fn at_line(place: &str, text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let line = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
+    span.map_or(place.to_string(), |s| format!("{place}, line {}", line(s.start)))
+}
+
+fn explain(place: &str, text: &str, e: &toml::de::Error) -> Error {
+    let message = e.message().trim().replace("unknown field", "unknown key").replace("missing field", "missing key");
+    let (reason, hint) = match message.split_once(", expected one of ") {
+        Some((reason, keys)) if reason.starts_with("unknown key") => {
+            (reason.to_string(), format!("keys that exist here are {keys}"))
+        }
+        _ => (message, "see the comments in probes/*.toml for keys and values".into()),
+    };
+    Error::format(at_line(place, text, e.span()), reason, hint)
+}

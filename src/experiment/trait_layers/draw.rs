@@ -1,0 +1,102 @@
+//! The figure of a pick: AUROC over layers for each trait, and the chosen layer of all traits.
+
+use crate::error::Result;
+use crate::experiment::cells::{distinct, estimate, mean, null, num, round, row, rows, tick};
+use crate::figures::{Arm, Axis, Curves, Estimate, Forest, Multiples, Page, Panel, Plot, Reference, Role};
+use crate::figures::{Series, Style, Width};
+use crate::table::Table;
+
+const CONTRAST: &str = "contrast vector";
+const WORDING: &str = "token counts";
+const NULL: &str = "shuffled labels";
+
+/// Draws the rows of one pick of the table of layers.
+pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
+    let traits = distinct(layers, "trait");
+    let at = |t: &str, probe: &str| rows(layers, &[("pick", pick), ("trait", t), ("probe", probe)]);
+    let score = |r: usize| estimate(layers, r, "auroc", "auroc_lo", "auroc_hi");
+    let first = traits.first().map(|t| at(t, "contrast")).unwrap_or_default();
+    let sites: Vec<String> = first.iter().map(|r| tick(&layers.text(*r, "site"))).collect();
+
+    let panel = |t: &String| {
+        let contrast: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(score).collect();
+        let nulls: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(|r| null(layers, r)).collect();
+        let wording = at(t, "wording").first().and_then(|r| score(*r));
+        let curves = Curves::new(
+            Axis::new("site (resid_)").names(sites.clone()),
+            Axis::new("AUROC on held-out personas").range(0.3, 1.02),
+            vec![
+                series(CONTRAST, &contrast),
+                series(WORDING, &vec![wording; sites.len()]).style(Style::Dashed),
+                series(NULL, &nulls).style(Style::Null),
+            ],
+        );
+        (t.clone(), curves.lines(vec![Reference::horizontal(0.5, "")]))
+    };
+    let chosen = |t: &String| row(layers, &[("pick", pick), ("trait", t), ("probe", "contrast"), ("chosen", "1")]);
+    let value = |of: &dyn Fn(&String) -> Option<Estimate>| traits.iter().map(of).collect::<Vec<_>>();
+    let forest = Forest {
+        x: Axis::new("AUROC at the chosen layer").range(0.3, 1.02),
+        categories: traits
+            .iter()
+            .map(|t| match chosen(t) {
+                Some(r) => format!("{t} ({})", tick(&layers.text(r, "site"))),
+                None => t.clone(),
+            })
+            .collect(),
+        arms: vec![
+            Arm::new(CONTRAST, value(&|t| score(chosen(t)?))),
+            Arm::new(WORDING, value(&|t| score(*at(t, "wording").first()?))).role(Role::Baseline),
+            Arm::new(NULL, value(&|t| null(layers, chosen(t)?))).role(Role::Null),
+        ],
+        lines: vec![Reference::vertical(0.5, "chance")],
+    };
+    let (title, what) = match pick {
+        "last_prompt" => ("Traits at the last prompt token", "at the last prompt token, before a word of the reply"),
+        _ => ("Traits over replies", "of the mean over the model's own reply"),
+    };
+    let page = Page::new(name, title, caption(layers, pick, what, &traits), Width::Page);
+    let grid = Multiples::new(3, traits.iter().map(panel).collect());
+    Ok(page.row(
+        4.6,
+        vec![
+            Panel::new("Held-out personas by layer", Plot::Multiples(grid)).share(1.9),
+            Panel::new("Layer chosen on training personas", Plot::Forest(forest)).share(1.1),
+        ],
+    ))
+}
+
+/// A curve over sites with its intervals; missing values break it.
+fn series(name: &str, values: &[Option<Estimate>]) -> Series {
+    let point = |(i, e): (usize, &Option<Estimate>)| (i as f64, e.map_or(f64::NAN, |e| e.value));
+    let nan = (f64::NAN, f64::NAN);
+    let band = |e: &Option<Estimate>| e.map_or(nan, |e| e.interval.unwrap_or((e.value, e.value)));
+    Series::new(name, values.iter().enumerate().map(point).collect()).band(values.iter().map(band).collect())
+}
+
+fn caption(layers: &Table, pick: &str, what: &str, traits: &[String]) -> String {
+    let contrast = rows(layers, &[("pick", pick), ("probe", "contrast")]);
+    let chosen = rows(layers, &[("pick", pick), ("probe", "contrast"), ("chosen", "1")]);
+    let (mut train, mut test) = (String::new(), String::new());
+    if let Some(r) = contrast.first() {
+        (train, test) = (layers.text(*r, "train_groups"), layers.text(*r, "test_groups"));
+    }
+    let average = |column: &str| mean(chosen.iter().map(|r| num(layers, *r, column))).map_or("none".into(), round);
+    let constant = rows(layers, &[("pick", pick), ("probe", "contrast"), ("reason", "constant")]);
+    let constant = constant.first().map_or(String::new(), |r| {
+        format!(
+            " At {} all rows are the same, which gives 0.5 by construction: a negative control.",
+            layers.text(*r, "site")
+        )
+    });
+    format!(
+        "AUROC of contrast vectors {what}, for {} planted traits. Vectors are fitted on {train} personas and score \
+         {test} held-out personas; bands and bars are 95 % bootstrap intervals over held-out personas. Grey: labels \
+         shuffled by persona, from the mean to the 95 % quantile. Token counts: a logistic probe of the same rows' \
+         words on the same split. The layer (right, in brackets) is chosen on training personas alone; there the mean \
+         AUROC is {}, that of shuffled labels {}.{constant}",
+        traits.len(),
+        average("auroc"),
+        average("null_mean"),
+    )
+}

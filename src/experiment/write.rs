@@ -1,0 +1,130 @@
+//! Findings to files: tables, directions and the record of the run in one folder, figures in another.
+
+use super::findings::Findings;
+use crate::direction::Direction;
+use crate::error::{Error, Result};
+use crate::store::{create_dir, write_atomic};
+use safetensors::serialize;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Which renderings of a figure are written beside its SVG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exports {
+    pub pdf: bool,
+    /// At 300 dots per inch.
+    pub png: bool,
+}
+
+impl Exports {
+    /// SVG, PDF and PNG.
+    pub const ALL: Exports = Exports { pdf: true, png: true };
+    /// SVG alone.
+    pub const SVG: Exports = Exports { pdf: false, png: false };
+}
+
+/// Writes `notebooks/<stem>/*.csv`, `directions.safetensors` and `run.json`, and `figures/<name>.svg` with its caption in
+/// `<name>.md`; the paths written come back in order. Entries of `extra` (an object) are added to `run.json`.
+///
+/// Apart from the counts under `work` in `run.json` the same plan gives the same bytes.
+///
+/// # Errors
+/// A folder or file that cannot be written; files appear whole or not at all.
+pub fn write(
+    findings: &Findings,
+    notebooks: &Path,
+    figures: &Path,
+    exports: Exports,
+    extra: &Value,
+) -> Result<Vec<PathBuf>> {
+    let dir = notebooks.join(&findings.stem);
+    create_dir(&dir)?;
+    create_dir(figures)?;
+    let mut written = Vec::new();
+    let mut put = |path: PathBuf, bytes: &[u8]| -> Result<()> {
+        write_atomic(&path, bytes, true)?;
+        written.push(path);
+        Ok(())
+    };
+    for table in &findings.tables {
+        put(dir.join(format!("{}.csv", table.name)), table.to_csv().as_bytes())?;
+    }
+    if !findings.vectors.is_empty() {
+        put(dir.join("directions.safetensors"), &directions(findings)?)?;
+    }
+    for drawn in &findings.figures {
+        put(figures.join(format!("{}.svg", drawn.name)), drawn.figure.svg.as_bytes())?;
+        put(figures.join(format!("{}.md", drawn.name)), format!("{}\n", drawn.caption).as_bytes())?;
+        if exports.pdf {
+            put(figures.join(format!("{}.pdf", drawn.name)), &drawn.figure.to_pdf()?)?;
+        }
+        if exports.png {
+            put(figures.join(format!("{}.png", drawn.name)), &drawn.figure.to_png(300.0)?)?;
+        }
+    }
+    // Last, so that a folder with a record is complete.
+    let record = record(findings, extra);
+    let text = serde_json::to_string_pretty(&record).map_err(|e| defect(&e))?;
+    put(dir.join("run.json"), format!("{text}\n").as_bytes())?;
+    Ok(written)
+}
+
+/// The record of a run: the resolved plan, what it was run on, warnings, and how much was computed or resumed.
+pub(super) fn record(findings: &Findings, extra: &Value) -> Value {
+    let mut record = findings.provenance.clone();
+    record["summary"] = json!(findings.summary);
+    record["warnings"] = json!(findings.warnings);
+    if let Value::Object(extra) = extra {
+        for (key, value) in extra {
+            record[key.as_str()] = value.clone();
+        }
+    }
+    let t = &findings.tally;
+    record["work"] = json!({ "units": t.units, "rows_computed": t.rows_computed, "rows_resumed": t.rows_resumed });
+    record
+}
+
+/// The name of a direction's tensor: `anxious/last_prompt/resid_post.2`.
+fn tensor_name(d: &Direction) -> String {
+    format!("{}/{}/{}", d.positive.replace(' ', "_"), d.pick, d.site)
+}
+
+/// One unit vector per tensor, with what it means under `directions` of the header.
+fn directions(findings: &Findings) -> Result<Vec<u8>> {
+    let raw: Vec<(String, Vec<u8>)> = findings
+        .vectors
+        .iter()
+        .map(|d| (tensor_name(d), d.unit.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let mut views: Vec<(&str, TensorView)> = Vec::with_capacity(raw.len());
+    for (name, bytes) in &raw {
+        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| defect(&e))?;
+        views.push((name, view));
+    }
+    let about: serde_json::Map<String, Value> = findings
+        .vectors
+        .iter()
+        .map(|d| {
+            let about = json!({
+                "site": d.site,
+                "pick": d.pick,
+                "larger_projection_means": d.positive,
+                "smaller_projection_means": d.negative,
+                "raw_norm": d.raw_norm,
+                "origin": d.origin,
+                "model_hash": findings.provenance["model"]["hash"],
+            });
+            (tensor_name(d), about)
+        })
+        .collect();
+    // One entry: the order of several in the header would not be the same in every run.
+    let header = HashMap::from([("directions".to_string(), Value::Object(about).to_string())]);
+    serialize(views, Some(header)).map_err(|e| defect(&e))
+}
+
+fn defect(e: &dyn std::fmt::Display) -> Error {
+    let what = format!("findings cannot be written: {e}");
+    Error::refused(what, "this is a defect of personascope; please report it")
+}

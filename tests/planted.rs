@@ -1,0 +1,99 @@
+//! The shipped probes on the embedded model find what was planted.
+
+use personascope::experiment::{Context, Exports, Findings, Plan, SHIPPED, Spec, report, run, write};
+use personascope::model::{Model, Source};
+use personascope::store::MemoryShelf;
+use personascope::table::Table;
+use personascope::unit::Tally;
+
+fn table<'a>(f: &'a Findings, name: &str) -> &'a Table {
+    f.tables.iter().find(|t| t.name == name).unwrap()
+}
+
+/// The rows in which every column shows the value.
+fn rows(t: &Table, of: &[(&str, &str)]) -> Vec<usize> {
+    (0..t.rows.len()).filter(|r| of.iter().all(|(c, v)| t.text(*r, c) == *v)).collect()
+}
+
+fn mean(t: &Table, rows: &[usize], column: &str) -> f64 {
+    rows.iter().map(|r| t.num(*r, column).unwrap()).sum::<f64>() / rows.len() as f64
+}
+
+/// With `FINDINGS_OUT` set to a folder, the findings are left there to be looked at.
+fn leave(all: &[Findings]) {
+    if let Some(dir) = std::env::var_os("FINDINGS_OUT").map(std::path::PathBuf::from) {
+        for f in all {
+            write(f, &dir.join("notebooks-data"), &dir.join("figures"), Exports::ALL, &serde_json::json!({})).unwrap();
+        }
+        let page = report("personascope", all, &|s| format!("personascope run probes/{s}.toml --out DIR"));
+        std::fs::write(dir.join("report.html"), page).unwrap();
+    }
+}
+
+#[test]
+fn the_shipped_probes_find_what_was_planted() {
+    let model = Model::load(&Source::Embedded).unwrap();
+    let shelf = MemoryShelf::default();
+    let all: Vec<Findings> = SHIPPED
+        .iter()
+        .map(|(stem, toml)| {
+            let plan = Plan::resolve(Spec::parse(&format!("probes/{stem}.toml"), toml).unwrap(), &model).unwrap();
+            let start = std::time::Instant::now();
+            let mut stages: Vec<(String, f64)> = Vec::new();
+            let mut progress = |stage: &str, _: &Tally| {
+                if stages.last().is_none_or(|s| s.0 != stage) {
+                    stages.push((stage.into(), start.elapsed().as_secs_f64()));
+                }
+                true
+            };
+            let f = run(&plan, &model, &mut Context { shelf: &shelf, threads: 2, progress: &mut progress }).unwrap();
+            println!("{stem}: {:.1} s, {:?}\n{stages:?}", start.elapsed().as_secs_f64(), f.tally);
+            f.summary.iter().chain(&f.warnings).for_each(|s| println!("  {s}"));
+            f.figures.iter().for_each(|d| println!("  {} dropped {:?}", d.name, d.figure.dropped_labels));
+            f
+        })
+        .collect();
+    leave(&all);
+    let [traits, map, drift, steering] = all.as_slice() else { panic!("four probes are shipped") };
+    let _ = map;
+
+    let layers = table(traits, "layers");
+    let chosen = rows(layers, &[("pick", "last_prompt"), ("probe", "contrast"), ("chosen", "1")]);
+    assert_eq!(chosen.len(), 9);
+    assert!(mean(layers, &chosen, "auroc") >= 0.93);
+    for r in &chosen {
+        let (lo, hi) = (layers.num(*r, "auroc_lo").unwrap(), layers.num(*r, "auroc_hi").unwrap());
+        let auroc = layers.num(*r, "auroc").unwrap();
+        assert!(lo <= auroc && auroc <= hi && lo < hi, "{auroc} in {lo}..{hi}");
+    }
+    // Null means are of 200 shuffles over 9 traits; what is left of a single one is the personas' own spread.
+    assert!((mean(layers, &chosen, "null_mean") - 0.5).abs() < 0.02);
+    let first = rows(layers, &[("pick", "last_prompt"), ("probe", "contrast"), ("site", "resid_pre.0")]);
+    assert_eq!(first.len(), 9);
+    for r in first {
+        assert_eq!((layers.num(r, "auroc"), layers.text(r, "reason").as_str()), (Some(0.5), "constant"));
+    }
+
+    let scores = table(drift, "scores");
+    for (pick, bar) in [("mean_response", 0.93), ("last_prompt", 0.80)] {
+        let of = |probe: &str| {
+            let at = rows(scores, &[("site", "resid_post.2"), ("pick", pick), ("probe", probe)]);
+            mean(scores, &at, "auroc")
+        };
+        assert!(of("activation") >= bar, "{pick}: {}", of("activation"));
+        assert!((0.0..=1.0).contains(&of("wording")));
+    }
+
+    let doses = table(steering, "doses");
+    let rate = |arm: &str, dose: &str, measure: &str| {
+        let of = [("trait", "(all)"), ("arm", arm), ("dose_mean_difference", dose), ("measure", measure)];
+        mean(doses, &rows(doses, &of), "rate")
+    };
+    assert!(rate("trait", "0", "target") < 0.1);
+    assert!(rate("trait", "4", "target") > 0.5);
+    assert!(rate("trait", "4", "intact") >= 0.9);
+    for dose in ["0", "0.5", "1", "2", "3", "4"] {
+        assert!(rate("random", dose, "target") <= 0.15, "dose {dose}");
+    }
+    assert!(rate("trait", "0", "helpful") > 0.5);
+}
