@@ -108,7 +108,7 @@ impl Finder<'_> {
             if ours(c) {
                 let k = (c as u32 - APART) as usize;
                 let seen = &mut seen[k / 2];
-                if k % 2 == 0 { seen.opens.push(stripped.len()) } else { seen.closes.push(stripped.len()) }
+                if k.is_multiple_of(2) { seen.opens.push(stripped.len()) } else { seen.closes.push(stripped.len()) }
             } else {
                 stripped.push(c);
             }
