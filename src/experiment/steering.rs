@@ -254,5 +254,13 @@ fn summary(s: &Settings, site: &str, tables: &[Table]) -> Vec<String> {
             said(estimate(thresholds, r, "dose_mean_difference", "dose_lo", "dose_hi")),
         ));
     }
+    let out = |t: &&String| {
+        row(thresholds, &[("trait", t), ("arm", "trait")])
+            .is_some_and(|r| thresholds.num(r, "dose_mean_difference").is_none())
+    };
+    let never: Vec<&str> = s.traits.iter().filter(out).map(String::as_str).collect();
+    if !never.is_empty() {
+        said_all.push(format!("No dose tried reaches that rate for {}.", never.join(", ")));
+    }
     said_all
 }
