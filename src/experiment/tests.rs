@@ -22,7 +22,7 @@ fn small(kind: &str) -> Plan {
         }
         "drift" => "conversations = 12\nturns = 3\nbootstrap = 20\npermutations = 5\nchats = 4\nchat_turns = 2",
         _ => {
-            "personas = 16\nquestions = 2\ndoses = [0.0, 4.0]\nprompts = 2\nreplies = 4\nbootstrap = 20\ntraits = [\"anxious\", \"odds\"]"
+            "personas = 16\nquestions = 2\ndoses = [0.0, 4.0]\nprompts = 2\nreplies = 4\nsite = \"resid_post.2\"\nbootstrap = 20\ntraits = [\"anxious\", \"odds\"]"
         }
     };
     let text = format!("kind = \"{kind}\"\nquestion = \"Does it run?\"\n[settings]\n{settings}\n");

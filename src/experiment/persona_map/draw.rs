@@ -78,6 +78,7 @@ fn dots(site: &str, tables: &[Table], by_helpful: bool) -> Vec<Dot> {
             (true, true) => "helpful".into(),
             (true, false) => "not helpful".into(),
             // The names sort as the numbers do.
+            (false, _) if truth(STYLE) == 1.0 => "1 style trait".into(),
             (false, _) => format!("{} style traits", truth(STYLE)),
         };
         Dot {

@@ -14,7 +14,7 @@ const DOSE: &str = "dose (mean differences)";
 pub(super) fn page(name: &str, s: &Settings, site: &str, tables: &[Table]) -> Result<Page> {
     let (doses, thresholds) = (&tables[0], &tables[1]);
     Ok(Page::new(name, "Steering the default assistant", caption(s, site, doses), Width::Page).row(
-        2.7,
+        3.1,
         vec![
             Panel::new("Response to dose", Plot::Curves(response(doses))).share(1.5),
             Panel::new("What it costs", Plot::Curves(cost(doses))).share(1.05),
