@@ -38,24 +38,15 @@ fn the_shipped_probes_find_what_was_planted() {
         .iter()
         .map(|(stem, toml)| {
             let plan = Plan::resolve(Spec::parse(&format!("probes/{stem}.toml"), toml).unwrap(), &model).unwrap();
-            let start = std::time::Instant::now();
-            let mut stages: Vec<(String, f64)> = Vec::new();
-            let mut progress = |stage: &str, _: &Tally| {
-                if stages.last().is_none_or(|s| s.0 != stage) {
-                    stages.push((stage.into(), start.elapsed().as_secs_f64()));
-                }
-                true
-            };
+            let mut progress = |_: &str, _: &Tally| true;
             let f = run(&plan, &model, &mut Context { shelf: &shelf, threads: 2, progress: &mut progress }).unwrap();
-            println!("{stem}: {:.1} s, {:?}\n{stages:?}", start.elapsed().as_secs_f64(), f.tally);
-            f.summary.iter().chain(&f.warnings).for_each(|s| println!("  {s}"));
-            f.figures.iter().for_each(|d| println!("  {} dropped {:?}", d.name, d.figure.dropped_labels));
+            // Seen when the test fails, or with --nocapture.
+            f.summary.iter().chain(&f.warnings).for_each(|s| println!("{stem}: {s}"));
             f
         })
         .collect();
     leave(&all);
     let [traits, map, drift, steering] = all.as_slice() else { panic!("four probes are shipped") };
-    let _ = map;
 
     let layers = table(traits, "layers");
     let chosen = rows(layers, &[("pick", "last_prompt"), ("probe", "contrast"), ("chosen", "1")]);
@@ -73,6 +64,20 @@ fn the_shipped_probes_find_what_was_planted() {
     for r in first {
         assert_eq!((layers.num(r, "auroc"), layers.text(r, "reason").as_str()), (Some(0.5), "constant"));
     }
+
+    // PC1 is the planted assistant factor: above its null, along the axis, and correlated with what was planted.
+    let axes = table(map, "axes");
+    let pc1 = rows(axes, &[("site", "resid_post.2"), ("axis", "PC1")]);
+    assert!(mean(axes, &pc1, "variance_share") > 2.0 * mean(axes, &pc1, "null_share_95"));
+    let axis = table(map, "axis");
+    let at = rows(axis, &[("site", "resid_post.2")]);
+    assert!(mean(axis, &at, "cosine_lo") > mean(axis, &at, "null_cosine_95"));
+    let correlations = table(map, "correlations");
+    let r = |covariate: &str| {
+        let of = [("site", "resid_post.2"), ("axis", "assistant_axis"), ("covariate", covariate)];
+        mean(correlations, &rows(correlations, &of), "pearson_r")
+    };
+    assert!(r("helpful") > 0.7 && r("style_traits") < -0.7, "{} {}", r("helpful"), r("style_traits"));
 
     let scores = table(drift, "scores");
     for (pick, bar) in [("mean_response", 0.93), ("last_prompt", 0.80)] {

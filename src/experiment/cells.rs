@@ -1,6 +1,6 @@
 //! Reading tables back: what figures, captions and summaries are made from.
 
-use crate::figures::Estimate;
+use crate::figures::{Axis, Estimate, Series};
 use crate::table::Table;
 
 /// The rows in which every column shows the given value.
@@ -23,6 +23,12 @@ pub(super) fn num(table: &Table, row: usize, column: &str) -> f64 {
 pub(super) fn estimate(table: &Table, row: usize, value: &str, lo: &str, hi: &str) -> Option<Estimate> {
     let interval = table.num(row, lo).zip(table.num(row, hi));
     table.num(row, value).map(|value| Estimate { value, interval })
+}
+
+/// [`estimate`] without an interval where it is a one-sided bound, which a band would draw as if it were wide.
+pub(super) fn two_sided(table: &Table, row: usize, value: &str, lo: &str, hi: &str) -> Option<Estimate> {
+    let bound = table.text(row, "interval_note") == "one-sided bound";
+    estimate(table, row, value, lo, hi).map(|e| if bound { Estimate { interval: None, ..e } } else { e })
 }
 
 /// The null of a score, from its mean to its 95 % quantile.
@@ -67,7 +73,27 @@ pub(super) fn distinct(table: &Table, column: &str) -> Vec<String> {
     seen
 }
 
-/// A site as tick label: `pre.0` for `resid_pre.0`.
-pub(super) fn tick(site: &str) -> String {
+/// A site as a short name: `pre.0` for `resid_pre.0`.
+pub(super) fn short(site: &str) -> String {
     site.strip_prefix("resid_").unwrap_or(site).into()
+}
+
+/// An axis over sites: the layers alone where all are `resid_post` (and `resid_pre.0`), short names otherwise.
+pub(super) fn site_axis(sites: &[String]) -> Axis {
+    let layer = |s: &String| match s.strip_prefix("resid_post.") {
+        Some(layer) => Some(layer.to_string()),
+        None => (s == "resid_pre.0").then(|| "pre".into()),
+    };
+    match sites.iter().map(layer).collect::<Option<Vec<String>>>() {
+        Some(layers) => Axis::new("resid_post layer (pre: resid_pre.0)").names(layers),
+        None => Axis::new("site (resid_)").names(sites.iter().map(|s| short(s))),
+    }
+}
+
+/// A curve over sites. Missing points are left out; a band is drawn where there is a two-sided interval.
+pub(super) fn curve(name: &str, values: &[Option<Estimate>]) -> Series {
+    let there = || values.iter().enumerate().filter_map(|(i, e)| e.map(|e| (i as f64, e)));
+    let nan = (f64::NAN, f64::NAN);
+    Series::new(name, there().map(|(x, e)| (x, e.value)).collect())
+        .band(there().map(|(_, e)| e.interval.unwrap_or(nan)).collect())
 }

@@ -13,6 +13,7 @@ use crate::analysis::drift::{DriftOptions, drift, drift_table};
 use crate::analysis::turns::{TurnValue, mean_by_turn, turn_table};
 use crate::axes::Pick;
 use crate::error::Result;
+use crate::figures::Estimate;
 use crate::model::Model;
 use crate::table::Table;
 use crate::unit::{Item, parallel};
@@ -91,6 +92,14 @@ fn split_arm(table: &Table) -> Table {
     out
 }
 
+/// What an interval of a gain says.
+fn clear(gain: Option<Estimate>) -> &'static str {
+    match gain.and_then(|g| g.interval) {
+        Some((lo, _)) if lo > 0.0 => ": more than the words say",
+        _ => ": no more than the words say",
+    }
+}
+
 fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
     let (scores, free) = (&tables[0], &tables[2]);
     let site = s.site.to_string();
@@ -113,6 +122,9 @@ fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
             said(score("wording")),
             said(score("turn_number")),
         ));
+        if let Some(gain) = estimate(scores, r, "gain_over_wording", "gain_lo", "gain_hi") {
+            said_all.push(format!("There the gain over token counts is {}{}.", said(Some(gain)), clear(Some(gain))));
+        }
     }
     for hazard in super::cells::distinct(free, "hazard_per_turn") {
         let at = rows(free, &[("hazard_per_turn", &hazard)]);

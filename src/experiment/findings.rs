@@ -49,13 +49,9 @@ pub(super) struct Found {
 }
 
 pub(super) fn assemble(plan: &Plan, found: Found, work: Work<'_, '_>) -> Result<Findings> {
-    let mut warnings = work.warnings;
     let mut figures = Vec::with_capacity(found.pages.len());
     for (page, tables) in found.pages {
         let figure = page.draw()?;
-        if figure.skipped > 0 {
-            warnings.push(format!("figure {}: {} values are missing and not drawn", page.name, figure.skipped));
-        }
         let tables = tables.into_iter().map(String::from).collect();
         figures.push(Drawn { name: page.name, figure, caption: page.desc, tables });
     }
@@ -69,7 +65,7 @@ pub(super) fn assemble(plan: &Plan, found: Found, work: Work<'_, '_>) -> Result<
         vectors: found.vectors,
         figures,
         summary: found.summary,
-        warnings,
+        warnings: work.warnings,
         tally: work.tally,
         provenance,
     })

@@ -93,7 +93,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         axis,
         correlation_table("correlations", &pairs),
         spectrum_table("dimensions", &maps),
-        scores_table("scores", &maps),
+        drawn_scores(scores_table("scores", &maps)),
         people_table(world, &maps),
     ];
     let page = draw::page(&plan.spec.stem, &s.site.to_string(), &tables, n_default)?;
@@ -112,6 +112,15 @@ fn covariates(world: &World) -> [Covariate; 2] {
     };
     let assistant = world.assistant().traits;
     [of(HELPFUL, &|p| p.traits.and(assistant).len()), of(STYLE, &|p| p.traits.minus(assistant).len())]
+}
+
+/// Coordinates on the axes that anybody looks at: the assistant axis and the first three components.
+fn drawn_scores(mut scores: Table) -> Table {
+    if let Ok(axis) = scores.column("axis") {
+        let kept = ["assistant_axis", "PC1", "PC2", "PC3"];
+        scores.rows.retain(|row| kept.contains(&row[axis].show().as_str()));
+    }
+    scores
 }
 
 /// The planted truth about every role that was mapped.

@@ -135,11 +135,15 @@ fn choose(
         sweep(&world.trait_at(*t).name, layers, &empty, &has, &options)
     })?;
     let mut table = Table::new("site_choice", &["trait", "site", "train_auroc", "chosen_for_trait", "used"]);
-    let votes = |site: Site| sweeps.iter().filter(|w| w.chosen().site == site).count();
+    // With too few personas there is no choice, and the first layer stands for none.
+    let made = |w: &&Sweep| w.chosen().train_auroc.is_some() && w.chosen().direction.is_some();
+    let votes = |site: Site| sweeps.iter().filter(made).filter(|w| w.chosen().site == site).count();
     let most = plan.sites.iter().map(|site| votes(*site)).max().unwrap_or(0);
-    let mode = plan.sites.iter().copied().find(|site| votes(*site) == most);
-    let site =
-        s.site.or(mode).ok_or_else(|| Error::refused("no site to steer at", "give `sites` at least one site"))?;
+    let mode = plan.sites.iter().copied().find(|site| most > 0 && votes(*site) == most);
+    let site = s.site.or(mode).ok_or_else(|| {
+        let what = format!("too few personas with and without {} to choose a layer by", s.traits.join(", "));
+        Error::refused(what, "give more `personas`, or the `site` to steer at")
+    })?;
     for w in &sweeps {
         for l in &w.layers {
             let flags = [l.site == w.chosen().site, l.site == site].map(|b| Cell::from(usize::from(b)));
@@ -253,6 +257,14 @@ fn summary(s: &Settings, site: &str, tables: &[Table]) -> Vec<String> {
             round(num(thresholds, r, "target_rate")),
             said(estimate(thresholds, r, "dose_mean_difference", "dose_lo", "dose_hi")),
         ));
+    }
+    let out = |t: &&String| {
+        row(thresholds, &[("trait", t), ("arm", "trait")])
+            .is_some_and(|r| thresholds.num(r, "dose_mean_difference").is_none())
+    };
+    let never: Vec<&str> = s.traits.iter().filter(out).map(String::as_str).collect();
+    if !never.is_empty() {
+        said_all.push(format!("No dose tried reaches that rate for {}.", never.join(", ")));
     }
     said_all
 }

@@ -22,7 +22,7 @@ fn small(kind: &str) -> Plan {
         }
         "drift" => "conversations = 12\nturns = 3\nbootstrap = 20\npermutations = 5\nchats = 4\nchat_turns = 2",
         _ => {
-            "personas = 16\nquestions = 2\ndoses = [0.0, 4.0]\nprompts = 2\nreplies = 4\nbootstrap = 20\ntraits = [\"anxious\", \"odds\"]"
+            "personas = 16\nquestions = 2\ndoses = [0.0, 4.0]\nprompts = 2\nreplies = 4\nsite = \"resid_post.2\"\nbootstrap = 20\ntraits = [\"anxious\", \"odds\"]"
         }
     };
     let text = format!("kind = \"{kind}\"\nquestion = \"Does it run?\"\n[settings]\n{settings}\n");
@@ -49,4 +49,121 @@ fn every_kind_gives_the_same_bytes_with_one_or_two_threads_and_when_resumed() {
         assert_eq!(bytes(&first), bytes(&again), "{kind}");
         assert_eq!((again.tally.rows_computed, again.tally.rows_resumed), (0, first.tally.rows_computed), "{kind}");
     }
+}
+
+#[test]
+fn every_shipped_probe_parses_resolves_and_states_the_defaults() {
+    for (stem, text) in SHIPPED {
+        let spec = Spec::parse(&format!("probes/{stem}.toml"), text).unwrap();
+        assert_eq!((spec.stem.as_str(), spec.settings.kind()), (*stem, *stem));
+        let bare = Spec::parse(&format!("{stem}.toml"), &format!("kind = \"{stem}\"\nquestion = \"?\"")).unwrap();
+        assert_eq!(Spec { question: "?".into(), ..spec.clone() }, bare, "what {stem}.toml states is the default");
+        let told = Plan::resolve(spec, &MODEL).unwrap().describe();
+        assert!(told["total"]["rows"].as_u64().unwrap() > 0 && told["stages"].as_array().unwrap().len() >= 2, "{told}");
+    }
+}
+
+#[test]
+fn the_rows_that_are_told_beforehand_are_those_of_the_run() {
+    for (kind, _) in SHIPPED {
+        let plan = small(kind);
+        let tally = run_on(&MemoryShelf::default(), 2, &plan).tally;
+        // Replies that end at once would have no mean; at these settings there are none.
+        assert_eq!(plan.stages.iter().map(|s| s.rows).sum::<usize>(), tally.rows_computed, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_probe_file_is_named_with_its_line() {
+    let parse = |text: &str| Spec::parse("my.toml", text).unwrap_err();
+    let e = parse("kind = \"drift\"\nquestion = \"?\"\n[settings]\nturns = 3\nturn = 4\n");
+    assert!(e.to_string().starts_with("my.toml, line 5: unknown key `turn`"), "{e}");
+    assert!(e.hint().contains("`chat_turns`") && e.hint().contains("`least_hazard`"), "{}", e.hint());
+    let e = parse("kind = \"drift\"\nquestion = \"?\"\nsead = 1\n");
+    assert!(e.to_string().contains("line 3: unknown key `sead`") && e.hint().contains("`seed`"), "{e}");
+    let e = parse("kind = \"dirft\"\nquestion = \"?\"\n");
+    assert!(e.to_string().contains("line 1: unknown kind `dirft`") && e.hint().contains("steering"), "{e}");
+    assert!(parse("kind = \"drift\"\n").to_string().contains("missing key `question`"));
+    assert!(parse("kind = drift").to_string().contains("line 1"));
+    let e = parse("kind = \"steering\"\nquestion = \"?\"\n[settings]\nsite = \"resid_past.2\"\n");
+    assert!(e.to_string().contains("line 4") && e.to_string().contains("resid_past.2"), "{e}");
+}
+
+#[test]
+fn settings_out_of_range_are_refused_before_anything_runs() {
+    let resolve = |kind: &str, settings: &str| {
+        let text = format!("kind = \"{kind}\"\nquestion = \"?\"\n[settings]\n{settings}\n");
+        Plan::resolve(Spec::parse("x.toml", &text).unwrap(), &MODEL).unwrap_err()
+    };
+    for (kind, settings, names) in [
+        ("trait_layers", "questions = 19", "19 questions"),
+        ("trait_layers", "personas = 3", "`personas` is 3"),
+        ("trait_layers", "train_fraction = 1.0", "`train_fraction` is 1"),
+        ("trait_layers", "sites = \"resid_post.9\"", "resid_post.9"),
+        ("trait_layers", "sites = \"logits\"", "`sites` is logits"),
+        ("trait_layers", "temperature = -1.0", "temperature"),
+        ("persona_map", "site = \"resid_mid.0\"", "`site` is resid_mid.0"),
+        ("drift", "turns = 1", "`turns` is 1"),
+        ("drift", "least_hazard = 0.9", "0.9"),
+        ("steering", "traits = [\"angry\"]", "`angry`"),
+        ("steering", "doses = [1.0, 2.0]", "`doses`"),
+        ("steering", "replies = 9", "`replies` is 9"),
+    ] {
+        let e = resolve(kind, settings);
+        assert!(e.to_string().contains(names) && !e.hint().is_empty(), "{settings}: {e}");
+    }
+}
+
+#[test]
+fn findings_are_written_the_same_each_time_and_the_page_needs_nothing_else() {
+    let plan = small("steering");
+    let shelf = MemoryShelf::default();
+    let (first, again) = (run_on(&shelf, 2, &plan), run_on(&shelf, 1, &plan));
+    let dir = tempfile::tempdir().unwrap();
+    let put = |f: &Findings, to: &str| {
+        let (a, b) = (dir.path().join(to).join("data"), dir.path().join(to).join("figures"));
+        write(f, &a, &b, Exports::ALL, &serde_json::json!({ "command": "x" })).unwrap()
+    };
+    let (a, b) = (put(&first, "a"), put(&again, "b"));
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(&b) {
+        let (x, y) = (std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
+        if a.ends_with("run.json") {
+            let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+            let (mut x, mut y) = (read(&x), read(&y));
+            assert_eq!((&x["work"]["rows_resumed"], &y["work"]["rows_computed"]), (&0.into(), &0.into()));
+            assert!(
+                x["settings"]["doses"].is_array() && x["command"] == "x" && x["model"]["tokenizer_hash"].is_string()
+            );
+            (x["work"], y["work"]) = (serde_json::Value::Null, serde_json::Value::Null);
+            assert_eq!(x, y);
+        } else {
+            assert!(x == y && !x.is_empty(), "{}", a.display());
+        }
+    }
+    let bytes = std::fs::read(dir.path().join("a/data/steering/directions.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.names().len(), first.vectors.len());
+    let page = report("demo", &[first], &|stem| format!("personascope run probes/{stem}.toml"));
+    assert!(
+        page.contains("personascope run probes/steering.toml") && page.contains("<svg") && page.contains("<details>")
+    );
+    assert!(!page.contains("<script") && !page.contains("<link") && !page.contains("<img") && !page.contains("<?xml"));
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http"));
+}
+
+#[test]
+fn an_interrupted_run_says_so_and_goes_on_where_it_was() {
+    let plan = small("drift");
+    let shelf = MemoryShelf::default();
+    let mut left = 3;
+    let mut stop = |_: &str, _: &Tally| {
+        left -= 1;
+        left > 0
+    };
+    let e = run(&plan, &MODEL, &mut Context { shelf: &shelf, threads: 1, progress: &mut stop }).unwrap_err();
+    assert!(e.to_string().contains("interrupted") && e.hint().contains("again"), "{e}");
+    let resumed = run_on(&shelf, 1, &plan);
+    assert!(resumed.tally.rows_resumed > 0 && resumed.tally.rows_computed > 0, "{:?}", resumed.tally);
+    assert_eq!(bytes(&resumed), bytes(&run_on(&MemoryShelf::default(), 2, &plan)));
 }

@@ -1,7 +1,7 @@
 //! The figure: projections of planted turns, how well they tell the states apart, and the free conversations.
 
 use crate::error::Result;
-use crate::experiment::cells::{distinct, estimate, null, num, round, row, rows, said, tick};
+use crate::experiment::cells::{distinct, estimate, null, num, round, row, rows, said, short};
 use crate::experiment::spec::Drift as Settings;
 use crate::figures::Width;
 use crate::figures::{Arm, Axis, Curves, Estimate, Forest, Names, Page, Panel, Plot, Reference, Role, Series, Style};
@@ -9,6 +9,7 @@ use crate::table::Table;
 
 const REPLY: &str = "mean_response";
 const BEFORE: &str = "last_prompt";
+const TURN: &str = "turn (the first is 0)";
 
 /// Draws the tables of the probe, in their order.
 pub(super) fn page(name: &str, s: &Settings, tables: &[Table]) -> Result<Page> {
@@ -44,8 +45,8 @@ fn by_state(planted: &Table, pick: &str) -> Curves {
         curve(planted, state, &rows(planted, &[("pick", pick), ("state", state)]), "projection_activation")
     };
     let series = vec![of("in persona").style(Style::Marked), of("fallen back").style(Style::Marked)];
-    let y = Axis::new("projection on the persona axis");
-    Curves::new(Axis::new("turn").whole(), y, series)
+    let y = Axis::new("projection on the axis");
+    Curves::new(Axis::new(TURN).whole(), y, series)
 }
 
 fn forest(scores: &Table, pick: &str) -> Forest {
@@ -55,7 +56,7 @@ fn forest(scores: &Table, pick: &str) -> Forest {
     let activation = probe("activation");
     Forest {
         x: Axis::new("AUROC").range(0.35, 1.02),
-        categories: activation.iter().map(|r| tick(&scores.text(*r, "site"))).collect(),
+        categories: activation.iter().map(|r| short(&scores.text(*r, "site"))).collect(),
         arms: vec![
             Arm::new("projection", of("activation")),
             Arm::new("token counts", of("wording")).role(Role::Baseline),
@@ -68,14 +69,16 @@ fn forest(scores: &Table, pick: &str) -> Forest {
 
 fn kept(free: &Table) -> Curves {
     let mut series = Vec::new();
+    let mut expected = Vec::new();
     for (color, hazard) in distinct(free, "hazard_per_turn").into_iter().enumerate() {
         let at = rows(free, &[("hazard_per_turn", &hazard)]);
         let planted = at.iter().map(|r| (num(free, *r, "turn"), num(free, *r, "expected_fraction"))).collect();
         series
             .push(curve(free, &format!("hazard {hazard}"), &at, "persona_fraction").style(Style::Points).color(color));
-        series.push(Series::new("planted process", planted).style(Style::Dotted).color(color));
+        expected.push(Series::new("planted process", planted).style(Style::Dotted).color(color));
     }
-    Curves::new(Axis::new("turn").whole(), Axis::new("judged in persona").range(0.0, 1.05), series)
+    series.extend(expected);
+    Curves::new(Axis::new(TURN).whole(), Axis::new("judged in persona").range(0.0, 1.05), series)
 }
 
 /// Projections of free conversations, with the two planted levels to read them against.
@@ -86,7 +89,7 @@ fn moved(projections: &Table, planted: &Table) -> Curves {
     };
     let series = distinct(projections, "arm").into_iter().enumerate().map(one).collect();
     let level = |state: &str| Some(Reference::horizontal(level(planted, state)?, state));
-    Curves::new(Axis::new("turn").whole(), Axis::new("projection on the persona axis"), series)
+    Curves::new(Axis::new(TURN).whole(), Axis::new("projection on the axis"), series)
         .lines(["in persona", "fallen back"].into_iter().filter_map(level).collect())
         .names_at(Names::Hidden)
 }

@@ -2,9 +2,9 @@
 
 use super::{HELPFUL, STYLE, table};
 use crate::error::Result;
-use crate::experiment::cells::{estimate, num, round, row, rows, said, tick};
-use crate::figures::{Arrow, Axis, Bars, Curves, Dot, Estimate, Marker, NullLine, Page, Panel, Plot, Ramp};
-use crate::figures::{Reference, Scatter, Series, Shades, Style, Width};
+use crate::experiment::cells::{curve, estimate, num, round, row, rows, said, site_axis};
+use crate::figures::{Arrow, Axis, Bars, Curves, Dot, Estimate, Marker, NullLine, Page, Panel, Plot};
+use crate::figures::{Reference, Scatter, Style, Width};
 use crate::table::Table;
 
 /// Names on the map: this many personas at each end of PC1 and of PC2.
@@ -17,20 +17,19 @@ pub(super) fn page(name: &str, site: &str, tables: &[Table], default_prompts: us
         let share = row(axes, &[("site", site), ("axis", axis)]).map_or(f64::NAN, |r| num(axes, r, "variance_share"));
         format!("{axis} ({:.1} % of variance)", 100.0 * share)
     };
-    let plane = |dots: Vec<Dot>, arrows: Vec<Arrow>, shades: Option<Shades>| {
+    let plane = |dots: Vec<Dot>, arrows: Vec<Arrow>| {
         let (x, y) = (Axis::new(share("PC1")), Axis::new(share("PC2")));
-        Plot::Map(Scatter { x, y, dots, arrows, shades, equal: true, ..Scatter::default() })
+        Plot::Map(Scatter { x, y, dots, arrows, equal: true, ..Scatter::default() })
     };
-    let by_helpful = plane(dots(site, tables, true), vec![arrow(site, tables)], None);
-    let shades = Shades::new("planted style traits", Ramp::Sequential);
-    let by_style = plane(dots(site, tables, false), vec![], Some(shades));
+    let by_helpful = plane(dots(site, tables, true), vec![arrow(site, tables)]);
+    let by_style = plane(dots(site, tables, false), vec![]);
     let title = |what: &str| format!("{what} at {site}");
     Ok(Page::new(name, "Persona space", caption(site, tables, default_prompts), Width::Page)
         .row(
             2.9,
             vec![
-                Panel::new(title("Role vectors"), by_helpful).share(1.1),
-                Panel::new(title("Style traits"), by_style).share(1.15),
+                Panel::new(title("Role vectors"), by_helpful).share(1.0),
+                Panel::new(title("Style traits"), by_style).share(1.0),
             ],
         )
         .row(
@@ -71,15 +70,19 @@ fn dots(site: &str, tables: &[Table], by_helpful: bool) -> Vec<Dot> {
     }
     let dot = |(name, is_default, x, y): &(String, bool, f64, f64)| {
         if *is_default {
-            let shown = Dot { marker: Marker::Star, priority: 9, ..Dot::new("default assistant", *x, *y) };
-            return Dot { group: by_helpful.then(|| "default assistant".to_string()), named: by_helpful, ..shown };
+            return Dot { marker: Marker::Star, priority: 9, ..Dot::new("default assistant", *x, *y) };
         }
         let r = row(people, &[("persona", name)]);
-        let helpful = r.is_some_and(|r| num(people, r, HELPFUL) > 0.5);
-        let word = if helpful { "helpful" } else { "not helpful" };
+        let truth = |column| r.map_or(f64::NAN, |r| num(people, r, column));
+        let word = match (by_helpful, truth(HELPFUL) > 0.5) {
+            (true, true) => "helpful".into(),
+            (true, false) => "not helpful".into(),
+            // The names sort as the numbers do.
+            (false, _) if truth(STYLE) == 1.0 => "1 style trait".into(),
+            (false, _) => format!("{} style traits", truth(STYLE)),
+        };
         Dot {
-            group: by_helpful.then(|| word.to_string()),
-            value: if by_helpful { None } else { r.map(|r| num(people, r, STYLE)) },
+            group: Some(word),
             named: by_helpful && named.contains(&name.as_str()),
             ..Dot::new(name.as_str(), *x, *y)
         }
@@ -87,7 +90,7 @@ fn dots(site: &str, tables: &[Table], by_helpful: bool) -> Vec<Dot> {
     all.iter().map(dot).collect()
 }
 
-/// The assistant axis as it lies in the plane, from the mean of the roles, half as long as the way to the default.
+/// The assistant axis as it lies in the plane, from the mean of the roles, three quarters of the way to the default.
 fn arrow(site: &str, tables: &[Table]) -> Arrow {
     let axes = table(tables, "axes");
     let at = |axis: &str| {
@@ -111,15 +114,8 @@ fn spectrum(site: &str, axes: &Table) -> Bars {
     }
 }
 
-fn curve(name: &str, values: &[Option<Estimate>]) -> Series {
-    let nan = f64::NAN;
-    let points = values.iter().enumerate().map(|(i, e)| (i as f64, e.map_or(nan, |e| e.value))).collect();
-    let band = values.iter().map(|e| e.and_then(|e| e.interval).unwrap_or((nan, nan))).collect();
-    Series::new(name, points).band(band)
-}
-
 fn sites(table: &Table, rows: &[usize]) -> Vec<String> {
-    rows.iter().map(|r| tick(&table.text(*r, "site"))).collect()
+    rows.iter().map(|r| table.text(*r, "site")).collect()
 }
 
 fn cosines(axis: &Table) -> Curves {
@@ -131,7 +127,7 @@ fn cosines(axis: &Table) -> Curves {
     };
     let null: Vec<_> = all.iter().map(random).collect();
     Curves::new(
-        Axis::new("site (resid_)").names(sites(axis, &all)),
+        site_axis(&sites(axis, &all)),
         Axis::new("|cosine|").range(0.0, 1.05),
         vec![
             curve("with PC1", &of("cosine_pc1", "cosine_lo", "cosine_hi")).style(Style::Marked),
@@ -157,7 +153,7 @@ fn correlations(found: &Table) -> Curves {
         }
     }
     series.push(curve("95 % of chance", &bound).style(Style::Null));
-    Curves::new(Axis::new("site (resid_)").names(names), Axis::new("correlation r").range(-1.05, 1.05), series)
+    Curves::new(site_axis(&names), Axis::new("correlation r").range(-1.05, 1.05), series)
         .lines(vec![Reference::horizontal(0.0, "")])
 }
 

@@ -1,9 +1,11 @@
 //! The figure of a pick: AUROC over layers for each trait, and the chosen layer of all traits.
 
 use crate::error::Result;
-use crate::experiment::cells::{distinct, estimate, mean, null, num, round, row, rows, tick};
+use crate::experiment::cells::{
+    curve, distinct, estimate, mean, null, num, round, row, rows, short, site_axis, two_sided,
+};
 use crate::figures::{Arm, Axis, Curves, Estimate, Forest, Multiples, Page, Panel, Plot, Reference, Role};
-use crate::figures::{Series, Style, Width};
+use crate::figures::{Style, Width};
 use crate::table::Table;
 
 const CONTRAST: &str = "contrast vector";
@@ -15,20 +17,21 @@ pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
     let traits = distinct(layers, "trait");
     let at = |t: &str, probe: &str| rows(layers, &[("pick", pick), ("trait", t), ("probe", probe)]);
     let score = |r: usize| estimate(layers, r, "auroc", "auroc_lo", "auroc_hi");
+    let banded = |r: usize| two_sided(layers, r, "auroc", "auroc_lo", "auroc_hi");
     let first = traits.first().map(|t| at(t, "contrast")).unwrap_or_default();
-    let sites: Vec<String> = first.iter().map(|r| tick(&layers.text(*r, "site"))).collect();
+    let sites: Vec<String> = first.iter().map(|r| layers.text(*r, "site")).collect();
 
     let panel = |t: &String| {
-        let contrast: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(score).collect();
+        let contrast: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(banded).collect();
         let nulls: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(|r| null(layers, r)).collect();
-        let wording = at(t, "wording").first().and_then(|r| score(*r));
+        let wording = at(t, "wording").first().and_then(|r| banded(*r));
         let curves = Curves::new(
-            Axis::new("site (resid_)").names(sites.clone()),
-            Axis::new("AUROC on held-out personas").range(0.3, 1.02),
+            site_axis(&sites),
+            Axis::new("AUROC on held-out personas").range(0.2, 1.02),
             vec![
-                series(CONTRAST, &contrast),
-                series(WORDING, &vec![wording; sites.len()]).style(Style::Dashed),
-                series(NULL, &nulls).style(Style::Null),
+                curve(CONTRAST, &contrast),
+                curve(WORDING, &vec![wording; sites.len()]).style(Style::Dashed),
+                curve(NULL, &nulls).style(Style::Null),
             ],
         );
         (t.clone(), curves.lines(vec![Reference::horizontal(0.5, "")]))
@@ -36,11 +39,11 @@ pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
     let chosen = |t: &String| row(layers, &[("pick", pick), ("trait", t), ("probe", "contrast"), ("chosen", "1")]);
     let value = |of: &dyn Fn(&String) -> Option<Estimate>| traits.iter().map(of).collect::<Vec<_>>();
     let forest = Forest {
-        x: Axis::new("AUROC at the chosen layer").range(0.3, 1.02),
+        x: Axis::new("AUROC at the chosen layer").range(0.2, 1.02),
         categories: traits
             .iter()
             .map(|t| match chosen(t) {
-                Some(r) => format!("{t} ({})", tick(&layers.text(r, "site"))),
+                Some(r) => format!("{t} ({})", short(&layers.text(r, "site"))),
                 None => t.clone(),
             })
             .collect(),
@@ -66,14 +69,6 @@ pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
     ))
 }
 
-/// A curve over sites with its intervals; missing values break it.
-fn series(name: &str, values: &[Option<Estimate>]) -> Series {
-    let point = |(i, e): (usize, &Option<Estimate>)| (i as f64, e.map_or(f64::NAN, |e| e.value));
-    let nan = (f64::NAN, f64::NAN);
-    let band = |e: &Option<Estimate>| e.map_or(nan, |e| e.interval.unwrap_or((e.value, e.value)));
-    Series::new(name, values.iter().enumerate().map(point).collect()).band(values.iter().map(band).collect())
-}
-
 fn caption(layers: &Table, pick: &str, what: &str, traits: &[String]) -> String {
     let contrast = rows(layers, &[("pick", pick), ("probe", "contrast")]);
     let chosen = rows(layers, &[("pick", pick), ("probe", "contrast"), ("chosen", "1")]);
@@ -91,7 +86,8 @@ fn caption(layers: &Table, pick: &str, what: &str, traits: &[String]) -> String 
     });
     format!(
         "AUROC of contrast vectors {what}, for {} planted traits. Vectors are fitted on {train} personas and score \
-         {test} held-out personas; bands and bars are 95 % bootstrap intervals over held-out personas. Grey: labels \
+         {test} held-out personas; bands and bars are 95 % bootstrap intervals over held-out personas; where all resamples agree, bars (b) are \
+         one-sided 95 % bounds and no band is drawn. Grey: labels \
          shuffled by persona, from the mean to the 95 % quantile. Token counts: a logistic probe of the same rows' \
          words on the same split. The layer (right, in brackets) is chosen on training personas alone; there the mean \
          AUROC is {}, that of shuffled labels {}.{constant}",
