@@ -79,7 +79,7 @@ impl Real for f32 {
         let n = shifted - ROUND;
         let r = (-n).mul_add(LN2_LO, (-n).mul_add(LN2_HI, x));
         let mut p = 1.987_569_1e-4_f32;
-        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
             p = p.mul_add(r, c);
         }
         let y = p.mul_add(r * r, r) + 1.0;

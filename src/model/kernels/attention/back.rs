@@ -43,7 +43,7 @@ impl<T: Real> Kernel for Back<'_, T> {
                 *p = dot(at(i, q_at), at(j, k_at)) * scale;
             }
             let inv = softmax(&mut p, i + 1);
-            p[..=i].iter_mut().for_each(|p| *p = *p * inv);
+            p[..=i].iter_mut().for_each(|p| *p *= inv);
             for (j, ds) in ds[..=i].iter_mut().enumerate() {
                 *ds = dot(at(i, g_at), at(j, v_at));
             }

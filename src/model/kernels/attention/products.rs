@@ -16,14 +16,24 @@ pub const BLOCK: usize = 8;
 pub fn sums_by_row<T: Real, S: Simd>(simd: S, a: [&[T]; BLOCK], b: &[T], width: usize, out: &mut [T], stride: usize) {
     let b = T::vectors::<S>(b);
     let vectors = width * size_of::<T>() / size_of::<T::Vector<S>>();
-    let n = a[0].len();
-    let a = a.map(|a| &a[..n]);
+    let (n, zero) = (a[0].len(), [T::ZERO; BLOCK]);
     for c in 0..vectors {
         let mut acc = [T::splat(simd, T::ZERO); BLOCK];
-        for (i, b) in (0..n).zip(b.chunks_exact(vectors)) {
-            let b = b[c];
+        // Eight terms of every row at a time: lengths that the compiler knows cost no checks.
+        for (i, b) in b.chunks_exact(BLOCK * vectors).enumerate().take(n / BLOCK) {
+            let mut terms = [&zero; BLOCK];
             for j in 0..BLOCK {
-                acc[j] = T::fma_lanes(simd, T::splat(simd, a[j][i]), b, acc[j]);
+                terms[j] = &a[j].as_chunks().0[i];
+            }
+            for (t, b) in b.chunks_exact(vectors).enumerate().take(BLOCK) {
+                for j in 0..BLOCK {
+                    acc[j] = T::fma_lanes(simd, T::splat(simd, terms[j][t]), b[c], acc[j]);
+                }
+            }
+        }
+        for (i, b) in b.chunks_exact(vectors).enumerate().take(n).skip(n / BLOCK * BLOCK) {
+            for j in 0..BLOCK {
+                acc[j] = T::fma_lanes(simd, T::splat(simd, a[j][i]), b[c], acc[j]);
             }
         }
         for (j, acc) in acc.into_iter().enumerate() {

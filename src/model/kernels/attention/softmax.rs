@@ -49,5 +49,15 @@ pub fn softmax_columns<T: Real>(scores: &mut [T], sees: &[u32; LANES]) -> [T; LA
             }
         }
     }
-    std::array::from_fn(|q| T::ONE / fold_lanes(std::array::from_fn(|i| sums[i][q]), |a, b| a + b))
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = sums.split_at_mut(half);
+        for (a, b) in low.iter_mut().zip(high) {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += *b);
+        }
+        half /= 2;
+    }
+    let mut inv = [T::ONE; LANES];
+    inv.iter_mut().zip(&sums[0]).for_each(|(inv, sum)| *inv /= *sum);
+    inv
 }

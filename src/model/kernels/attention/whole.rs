@@ -46,20 +46,22 @@ impl<T: Real> Kernel for Whole<'_, T> {
         for first in (0..n_queries).step_by(LANES) {
             // Query j of the group order: row j / group, head j % group. A block that is not full repeats its last one.
             let block = LANES.min(n_queries - first);
-            let place: [(usize, usize); LANES] = std::array::from_fn(|j| {
-                let (j, group) = ((first + j.min(block - 1)) as u32, group as u32);
-                ((j / group) as usize, kv * group as usize + (j % group) as usize)
-            });
-            for (j, (row, head)) in place.into_iter().enumerate() {
+            let (mut place, mut sees) = ([(0, 0); LANES], [0; LANES]);
+            for (j, (place, sees)) in place.iter_mut().zip(&mut sees).enumerate() {
+                let query = first + j.min(block - 1);
+                let (row, head) = (query / group, kv * group + query % group);
+                (*place, *sees) = ((row, head), (queries.start + row + 1) as u32);
                 let query = &rows[(queries.start + row) * width + head * d..][..d];
                 for (slots, x) in scratch.queries.chunks_exact_mut(LANES).zip(query) {
                     slots[j] = *x * scale;
                 }
             }
-            let sees = place.map(|(row, _)| (queries.start + row + 1) as u32);
             let seen = sees[LANES - 1] as usize;
             for key in (0..seen).step_by(BLOCK) {
-                let keys = std::array::from_fn(|i| &rows[(key + i).min(n - 1) * width + key_at..][..d]);
+                let mut keys = [&rows[..0]; BLOCK];
+                for (i, k) in keys.iter_mut().enumerate() {
+                    *k = &rows[(key + i).min(n - 1) * width + key_at..][..d];
+                }
                 sums_by_row(simd, keys, &scratch.queries, LANES, &mut scratch.scores[key * LANES..], LANES);
             }
             let inv = softmax_columns(&mut scratch.scores[..seen.next_multiple_of(LANES) * LANES], &sees);
@@ -76,7 +78,7 @@ impl<T: Real> Kernel for Whole<'_, T> {
                 }
             }
             for slots in scratch.mixed.chunks_exact_mut(LANES) {
-                slots.iter_mut().zip(&inv).for_each(|(x, inv)| *x = *x * *inv);
+                slots.iter_mut().zip(&inv).for_each(|(x, inv)| *x *= *inv);
             }
             for (j, (row, head)) in place.into_iter().enumerate().take(block) {
                 let out = &mut out[(row * spec.n_heads + head) * d..][..d];
