@@ -10,5 +10,5 @@ mod plan;
 mod run;
 
 pub use outcome::Outcome;
-pub use plan::{Item, Plan, Task};
+pub use plan::{Item, MAX_BATCH_TOKENS, Plan, Task};
 pub use run::{Progress, Shelf, Tally, parallel, run};

@@ -5,7 +5,7 @@
 use super::super::{Kernel, LANES, Real, slice, vectorised};
 use super::products::{BLOCK, sums_by_row};
 use super::softmax::softmax;
-use super::{Attention, check, part_of};
+use super::{Attention, check};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
 
@@ -77,6 +77,11 @@ pub fn attend_cached(
     Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
 }
 
+fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
+    let width = spec.n_heads * spec.d_head;
+    &mut out[range.start * width..range.end * width]
+}
+
 /// Buffers reused from head to head.
 #[derive(Default)]
 struct Scratch<T> {
@@ -132,9 +137,9 @@ impl<T: Real> Kernel for Job<'_, T> {
                 sums_by_row(simd, queries, tile, TILE, &mut scratch.scores[i * TILE..], stride);
             }
             let mut inv = [T::ZERO; BLOCK];
-            for j in 0..BLOCK {
+            for (j, inv) in inv.iter_mut().enumerate() {
                 let sees = past + place(j.min(block - 1)).0 + 1;
-                inv[j] = softmax(&mut scratch.scores[j * stride..][..seen], sees);
+                *inv = softmax(&mut scratch.scores[j * stride..][..seen], sees);
             }
             let weights = rows_of(&scratch.scores, stride, seen);
             sums_by_row(simd, weights, &cache.values, d_value, &mut scratch.mixed, d_value);

@@ -44,14 +44,15 @@ impl Attention {
 
 /// Attention of packed rows among themselves: `qkv [row, width]` to `[row, n_heads * d_head]`.
 ///
-/// `examples` are the row ranges of the sequences; every one starts at its own position 0.
-pub fn attend(qkv: &Tensor, spec: Attention, examples: &Arc<Vec<Range<usize>>>) -> Result<Tensor> {
-    qkv.contiguous()?.apply_op1(Attend { spec, examples: examples.clone() })
-}
-
-fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
-    let width = spec.n_heads * spec.d_head;
-    &mut out[range.start * width..range.end * width]
+/// `examples` are the row ranges of the sequences; every one starts at its own position 0. With `asking`, a range of
+/// rows within each example, only these are answered, and they are the rows of the result; that has no gradient.
+pub fn attend(
+    qkv: &Tensor,
+    spec: Attention,
+    examples: &Arc<Vec<Range<usize>>>,
+    asking: Option<&Arc<Vec<Range<usize>>>>,
+) -> Result<Tensor> {
+    qkv.contiguous()?.apply_op1(Attend { spec, examples: examples.clone(), asking: asking.cloned() })
 }
 
 fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
@@ -65,6 +66,7 @@ fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
 struct Attend {
     spec: Attention,
     examples: Arc<Vec<Range<usize>>>,
+    asking: Option<Arc<Vec<Range<usize>>>>,
 }
 
 impl CustomOp1 for Attend {
@@ -73,23 +75,30 @@ impl CustomOp1 for Attend {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = check(l.shape(), self.spec)?;
+        let (spec, (_, width)) = (self.spec, check(l.shape(), self.spec)?);
+        let (asking, d_out) = (self.asking.as_ref().unwrap_or(&self.examples), spec.n_heads * spec.d_head);
+        let answers: usize = asking.iter().map(Range::len).sum();
         by_dtype!(x, "attend", T => {
             let x = slice::<T>(x, l, "attend")?;
-            let mut out = vec![<T as num::Float>::ZERO; rows * self.spec.n_heads * self.spec.d_head];
-            let mut scratch = Scratch::default();
-            for range in self.examples.iter() {
-                for kv in 0..self.spec.n_kv_heads {
-                    let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, self.spec));
-                    let queries = 0..range.len();
-                    vectorised(Whole::<T> { spec: self.spec, kv, rows, queries, out, scratch: &mut scratch });
+            let mut out = vec![<T as num::Float>::ZERO; answers * d_out];
+            let (mut rest, mut scratch) = (&mut out[..], Scratch::default());
+            for (range, asking) in self.examples.iter().zip(asking.iter()) {
+                let (out, behind) = rest.split_at_mut(asking.len() * d_out);
+                rest = behind;
+                let (rows, queries) = (&x[range.start * width..range.end * width], asking.start - range.start..asking.end - range.start);
+                for kv in 0..spec.n_kv_heads {
+                    let (queries, out, scratch) = (queries.clone(), &mut *out, &mut scratch);
+                    vectorised(Whole::<T> { spec, kv, rows, queries, out, scratch });
                 }
             }
-            Ok(storage(out, (rows, self.spec.n_heads * self.spec.d_head)))
+            Ok(storage(out, (answers, d_out)))
         })
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        if self.asking.is_some() {
+            candle_core::bail!("attend: a gradient needs the answers of all rows")
+        }
         let back = AttendBack { spec: self.spec, examples: self.examples.clone() };
         let both = Tensor::cat(&[&x.detach(), grad], 1)?;
         Ok(Some(both.contiguous()?.apply_op1_no_bwd(&back)?))
@@ -108,7 +117,7 @@ mod tests {
     fn gradient_agrees_with_finite_differences() {
         let spec = Attention { n_heads: 2, n_kv_heads: 1, d_head: 3 };
         let examples = Arc::new(vec![0..3, 3..5]);
-        check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples));
+        check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples, None));
     }
 
     /// The textbook form, in tensor operations, for one sequence.
@@ -145,7 +154,7 @@ mod tests {
             let from = examples.last().map_or(0, |r: &Range<usize>| r.end);
             examples.push(from..from + l);
         }
-        let got = attend(&x, SPEC, &Arc::new(examples.clone())).unwrap();
+        let got = attend(&x, SPEC, &Arc::new(examples.clone()), None).unwrap();
         for r in examples {
             let want = textbook(&x.narrow(0, r.start, r.len()).unwrap(), SPEC);
             let diff = (got.narrow(0, r.start, r.len()).unwrap() - want).unwrap().abs().unwrap();
@@ -154,11 +163,12 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)]
     fn cached_steps_give_the_bits_of_the_whole() {
         let n = 70;
         let data: Vec<f32> = values(6, n * SPEC.width()).into_iter().map(|v| v as f32).collect();
         let x = Tensor::from_vec(data, (n, SPEC.width()), &Device::Cpu).unwrap();
-        let whole = attend(&x, SPEC, &Arc::new(vec![0..n])).unwrap().to_vec2::<f32>().unwrap();
+        let whole = attend(&x, SPEC, &Arc::new(vec![0..n]), None).unwrap().to_vec2::<f32>().unwrap();
         let mut heads = Vec::new();
         let mut from = 0;
         for step in [1, 30, 1, 1, 2, 35] {
@@ -168,5 +178,18 @@ mod tests {
             from += step;
         }
         assert_eq!(heads[0].len(), n);
+    }
+
+    #[test]
+    fn rows_that_ask_alone_get_the_bits_of_the_whole() {
+        let n = 90;
+        let data: Vec<f32> = values(7, n * SPEC.width()).into_iter().map(|v| v as f32).collect();
+        let x = Tensor::from_vec(data, (n, SPEC.width()), &Device::Cpu).unwrap();
+        let examples = Arc::new(vec![0..37, 37..40, 40..90]);
+        let whole = attend(&x, SPEC, &examples, None).unwrap().to_vec2::<f32>().unwrap();
+        let asking = vec![5..36, 38..38, 71..90];
+        let got = attend(&x, SPEC, &examples, Some(&Arc::new(asking.clone()))).unwrap().to_vec2::<f32>().unwrap();
+        let want: Vec<Vec<f32>> = asking.into_iter().flatten().map(|r| whole[r].clone()).collect();
+        assert_eq!(got, want);
     }
 }
