@@ -6,7 +6,10 @@ use super::rows::{Example, Rows};
 use crate::axes::{Dims, Layer, Point, Site};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Where in the run an activation is: its site, and the table of its rows.
 #[derive(Clone, Copy)]
@@ -26,7 +29,13 @@ pub enum Next {
 pub trait Tap {
     /// The sites it must be shown. A site that never fires is an error of the pass.
     fn wants(&self, site: Site) -> bool;
-    /// Takes `x [row, width]`, all rows of the pass at one site.
+    /// The positions that it reads of the `example`-th example of the pass, at every site; `None` is all of them.
+    ///
+    /// What nothing reads need not be computed: at the last layer `see` may be shown these positions alone.
+    fn reads(&self, _example: usize) -> Option<Range<usize>> {
+        None
+    }
+    /// Takes `x [row, width]`, the rows of `at` at one site.
     fn see(&mut self, at: At, x: &Tensor) -> Result<Next>;
 }
 
@@ -92,7 +101,8 @@ impl<'h> Hooks<'h> {
 
 /// The state of one pass: the row table, the hooks, the cache, and what has fired.
 pub struct Pass<'p, 'h> {
-    pub(super) rows: &'p Rows,
+    /// All rows, or from the last attention on those that are read.
+    rows: Cow<'p, Rows>,
     hooks: &'p mut Hooks<'h>,
     cache: Option<&'p mut Cache>,
     /// Logits are wanted, or keys of later layers: nothing may stop early.
@@ -117,7 +127,8 @@ impl<'p, 'h> Pass<'p, 'h> {
         let receipts = vec![Receipt::default(); hooks.edits.len()];
         let done = vec![false; hooks.taps.len()];
         let to_the_end = to_the_end || cache.is_some();
-        let pass = Pass { rows, hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
+        let pass =
+            Pass { rows: Cow::Borrowed(rows), hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
         pass.refuse_edits_that_nothing_reads(dims.n_layers)?;
         Ok(pass)
     }
@@ -148,8 +159,8 @@ impl<'p, 'h> Pass<'p, 'h> {
     }
 
     /// The row table.
-    pub fn rows(&self) -> &'p Rows {
-        self.rows
+    pub fn rows(&self) -> &Rows {
+        &self.rows
     }
 
     /// `x [row, in] @ w [in, out]`, plus the low-rank parts of the adapters on their rows.
@@ -162,14 +173,50 @@ impl<'p, 'h> Pass<'p, 'h> {
     }
 
     /// Attention of `qkv [row, width]` within each example, over its cache where the pass has one.
-    pub fn attend(&mut self, layer: Layer, spec: kernels::Attention, qkv: &Tensor) -> Result<Tensor> {
-        match self.cache.as_mut() {
-            None => Ok(kernels::attend(qkv, spec, self.rows.ranges())?),
-            Some(cache) => {
-                let mut heads = cache.heads(layer, self.rows.examples());
-                Ok(kernels::attend_cached(qkv, spec, self.rows.ranges(), &mut heads)?)
-            }
+    ///
+    /// Gives what the heads gather, and the rows of the stream `x` that it belongs to: at the last layer that is
+    /// wanted these are the rows that are read, elsewhere all.
+    pub fn attend(
+        &mut self,
+        layer: Layer,
+        spec: kernels::Attention,
+        qkv: &Tensor,
+        x: Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        if let Some(cache) = self.cache.as_mut() {
+            let mut heads = cache.heads(layer, self.rows.examples());
+            return Ok((kernels::attend_cached(qkv, spec, self.rows.ranges(), &mut heads)?, x));
         }
+        let Some(asking) = self.asking(layer) else {
+            return Ok((kernels::attend(qkv, spec, self.rows.ranges(), None)?, x));
+        };
+        let mixed = kernels::attend(qkv, spec, self.rows.ranges(), Some(&asking))?;
+        let x = x.index_select(
+            &Tensor::from_vec(asking.iter().cloned().flatten().map(|r| r as u32).collect(), mixed.dim(0)?, x.device())?,
+            0,
+        )?;
+        self.rows = Cow::Owned(self.rows.narrowed(&asking));
+        Ok((mixed, x))
+    }
+
+    /// The rows of each example that anything reads from this layer's attention on, where that is less than all.
+    fn asking(&self, layer: Layer) -> Option<Arc<Vec<Range<usize>>>> {
+        let later = |site: &&Site| **site > Site::Block { layer, point: Point::ResidPost };
+        let behind = |site: &&Site| **site > Site::Block { layer, point: Point::ResidPre };
+        let taps = || self.hooks.taps.iter().zip(&self.done).filter(|(_, done)| !**done).map(|(tap, _)| tap);
+        let is_read = self.sites.iter().filter(later).any(|s| self.listens(*s));
+        let is_edited = self.sites.iter().filter(behind).any(|s| self.hooks.edits.iter().any(|e| e.wants(*s)));
+        if self.to_the_end || self.hooks.taps.is_empty() || is_read || is_edited {
+            return None;
+        }
+        let of_example = |(i, example): (usize, &Example)| {
+            let mut read = taps().map(|tap| tap.reads(i));
+            let first = read.next()??;
+            let hull = read.try_fold(first, |a, b| b.map(|b| a.start.min(b.start)..a.end.max(b.end)))?;
+            let row = |pos: usize| example.rows.start + pos - example.first_pos;
+            Some(row(hull.start)..row(hull.end))
+        };
+        self.rows.examples().iter().enumerate().map(of_example).collect::<Option<Vec<_>>>().map(Arc::new)
     }
 
     /// Whether anything in this pass reads or rewrites the site.
@@ -190,7 +237,7 @@ impl<'p, 'h> Pass<'p, 'h> {
                     self.fired.insert(site);
                 }
             }
-            let at = At { site, rows: self.rows };
+            let at = At { site, rows: &self.rows };
             for (tap, done) in self.hooks.taps.iter_mut().zip(&mut self.done) {
                 if !*done && tap.wants(site) {
                     *done = tap.see(at, &x)? == Next::Stop;

@@ -57,6 +57,15 @@ impl Rows {
         rows
     }
 
+    /// The table of some rows: one range of these rows for every example, within the example.
+    pub(super) fn narrowed(&self, ranges: &[Range<usize>]) -> Rows {
+        let parts = self.examples.iter().zip(ranges).map(|(example, range)| {
+            let first_pos = example.pos(range.start);
+            (Example { first_pos, ..example.clone() }, self.tokens[range.clone()].to_vec())
+        });
+        Rows::pack(parts)
+    }
+
     /// Token ids, one a row.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens

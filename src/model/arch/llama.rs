@@ -139,7 +139,7 @@ impl Lm for Llama {
         let qkv = pass.linear(&w.qkv, &h)?;
         let rotated = dims.n_heads + dims.n_kv_heads;
         let qkv = kernels::rope(&qkv, &self.rope, pass.rows().positions(), rotated, dims.d_head)?;
-        let mixed = pass.attend(layer, self.attention, &qkv)?;
+        let (mixed, x) = pass.attend(layer, self.attention, &qkv, x)?;
         let attn_out = pass.at(layer, Point::AttnOut, pass.linear(&w.o, &mixed)?)?;
         let x = pass.at(layer, Point::ResidMid, kernels::add(&x, &attn_out)?)?;
         let h = kernels::rms_norm(&x, &w.norm_mlp, self.eps)?;

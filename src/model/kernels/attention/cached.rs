@@ -1,0 +1,160 @@
+//! Attention over a cache: what decoding needs, a row or a few at a time.
+//!
+//! Vectors run over keys, so keys are held transposed in tiles. Values are held `[key, d_head]`.
+
+use super::super::{Kernel, LANES, Real, slice, vectorised};
+use super::products::{BLOCK, sums_by_row};
+use super::softmax::softmax;
+use super::{Attention, check};
+use candle_core::{Result, Tensor};
+use std::ops::Range;
+
+/// Keys per tile.
+const TILE: usize = 2 * LANES;
+
+/// Keys and values of one example and one key/value head.
+#[derive(Clone, Debug, Default)]
+pub struct HeadCache<T> {
+    /// `[tile, d_head, TILE]`: within a tile keys are transposed. Slots behind the last key are 0.
+    keys: Vec<T>,
+    /// `[key, d_head]`, both rounded up (to [`TILE`] and [`LANES`]) with zeros.
+    values: Vec<T>,
+    len: usize,
+}
+
+impl<T: Real> HeadCache<T> {
+    /// Keys held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends the keys and values of one head from rows of the fused input.
+    #[inline(always)]
+    fn append(&mut self, rows: &[T], width: usize, key_at: usize, value_at: usize, d_head: usize) {
+        let tiles = (self.len + rows.len() / width).div_ceil(TILE);
+        let d_value = d_head.next_multiple_of(LANES);
+        self.keys.resize(tiles * d_head * TILE, T::ZERO);
+        self.values.resize(tiles * TILE * d_value, T::ZERO);
+        for row in rows.chunks_exact(width) {
+            let tile = &mut self.keys[self.len / TILE * d_head * TILE..][..d_head * TILE];
+            for (slots, k) in tile.chunks_exact_mut(TILE).zip(&row[key_at..key_at + d_head]) {
+                slots[self.len % TILE] = *k;
+            }
+            self.values[self.len * d_value..][..d_head].copy_from_slice(&row[value_at..value_at + d_head]);
+            self.len += 1;
+        }
+    }
+}
+
+/// Attention of new rows to the cached keys of their example and among themselves; the new keys are appended.
+///
+/// `caches[i]` holds the heads of the example whose rows are `examples[i]`. Inference only: no gradient.
+pub fn attend_cached(
+    qkv: &Tensor,
+    spec: Attention,
+    examples: &[Range<usize>],
+    caches: &mut [&mut Vec<HeadCache<f32>>],
+) -> Result<Tensor> {
+    let qkv = qkv.contiguous()?;
+    let (rows, width) = check(qkv.shape(), spec)?;
+    let (held, layout) = qkv.storage_and_layout();
+    let candle_core::Storage::Cpu(cpu) = &*held else { candle_core::bail!("cached attention runs on the CPU") };
+    let x = slice::<f32>(cpu, layout, "attend")?;
+    let mut out = vec![0.0f32; rows * spec.n_heads * spec.d_head];
+    let mut scratch = Scratch::default();
+    for (range, heads) in examples.iter().zip(caches) {
+        heads.resize_with(spec.n_kv_heads, HeadCache::default);
+        for (kv, head) in heads.iter_mut().enumerate() {
+            let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, spec));
+            vectorised(Job { spec, kv, rows, out, cache: head, scratch: &mut scratch });
+        }
+    }
+    Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
+}
+
+fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
+    let width = spec.n_heads * spec.d_head;
+    &mut out[range.start * width..range.end * width]
+}
+
+/// Buffers reused from head to head.
+#[derive(Default)]
+struct Scratch<T> {
+    /// `[BLOCK, key]`
+    scores: Vec<T>,
+    /// `[BLOCK, d_head]`
+    queries: Vec<T>,
+    /// `[BLOCK, d_value]`
+    mixed: Vec<T>,
+}
+
+/// One key/value head of one example.
+struct Job<'a, T> {
+    spec: Attention,
+    kv: usize,
+    /// The example's rows of the fused input, and of the result.
+    rows: &'a [T],
+    out: &'a mut [T],
+    cache: &'a mut HeadCache<T>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Real> Kernel for Job<'_, T> {
+    type Out = ();
+    /// Appends the new keys, then answers the queries of the head's group.
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, simd: S) {
+        let Job { spec, kv, rows, out, cache, scratch } = self;
+        let (d, width, group) = (spec.d_head, spec.width(), spec.group());
+        let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
+        let past = cache.len;
+        cache.append(rows, width, key_at, value_at, d);
+        let stride = cache.len.next_multiple_of(TILE);
+        let d_value = d.next_multiple_of(LANES);
+        scratch.scores.resize(BLOCK * stride, T::ZERO);
+        scratch.queries.resize(BLOCK * d, T::ZERO);
+        scratch.mixed.resize(BLOCK * d_value, T::ZERO);
+        let n_queries = rows.len() / width * group;
+        for first in (0..n_queries).step_by(BLOCK) {
+            let block = BLOCK.min(n_queries - first);
+            // Query j of the group order: row j / group, head j % group. Rows ascend, so the last one sees most keys.
+            let place = |j: usize| ((first + j) / group, kv * group + (first + j) % group);
+            for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
+                // A block that is not full repeats its last query.
+                let (row, head) = place(j.min(block - 1));
+                for (q, x) in q.iter_mut().zip(&rows[row * width + head * d..][..d]) {
+                    *q = *x * spec.scale::<T>();
+                }
+            }
+            let seen = (past + place(block - 1).0 + 1).next_multiple_of(TILE);
+            for (i, tile) in cache.keys.chunks_exact(d * TILE).take(seen / TILE).enumerate() {
+                let queries = rows_of(&scratch.queries, d, d);
+                sums_by_row(simd, queries, tile, TILE, &mut scratch.scores[i * TILE..], stride);
+            }
+            let mut inv = [T::ZERO; BLOCK];
+            for (j, inv) in inv.iter_mut().enumerate() {
+                let sees = past + place(j.min(block - 1)).0 + 1;
+                *inv = softmax(&mut scratch.scores[j * stride..][..seen], sees);
+            }
+            let weights = rows_of(&scratch.scores, stride, seen);
+            sums_by_row(simd, weights, &cache.values, d_value, &mut scratch.mixed, d_value);
+            for (j, mixed) in scratch.mixed.chunks_exact(d_value).enumerate().take(block) {
+                let (row, head) = place(j);
+                for (out, mixed) in out[(row * spec.n_heads + head) * d..][..d].iter_mut().zip(mixed) {
+                    *out = *mixed * inv[j];
+                }
+            }
+        }
+    }
+}
+
+/// The first `n` numbers of the [`BLOCK`] rows of a table.
+#[inline(always)]
+fn rows_of<T>(table: &[T], stride: usize, n: usize) -> [&[T]; BLOCK] {
+    std::array::from_fn(|j| &table[j * stride..][..n])
+}
