@@ -86,7 +86,7 @@ mod tests {
             plan.execute(&(0..3)).unwrap().kept
         };
         // Two tokens of the first prompt, none of the second, the last of the third.
-        let few = kept([vec![4..5, 20..21], vec![], vec![7..8]]);
+        let few = kept([vec![4..5, 20..21], vec![], std::iter::once(7..8).collect()]);
         let all = kept([31, 90, 8].map(|n| (0..n).map(|i| i..i + 1).collect()));
         for ((site, few), (_, all)) in few.iter().zip(&all) {
             let want: Vec<f32> = [4, 20, 31 + 90 + 7]

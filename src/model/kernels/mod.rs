@@ -26,7 +26,7 @@ use pulp::Simd;
 
 /// A number type that the kernels are compiled for.
 pub trait Real: WithDType + num::Float {
-    /// As many numbers as a vector of the processor holds; they divide [`LANES`].
+    /// As many numbers as a vector of the processor holds; they divide 16.
     type Vector<S: Simd>: Copy;
 
     /// e to the power of `self`, in a form that the compiler can vectorise. Exactly 0 at minus infinity.
