@@ -295,8 +295,8 @@ mod tests {
         assert_eq!(list("resid_post.2..3").unwrap(), "resid_post.2 resid_post.3");
         assert_eq!(list("mlp_out.1, mlp_out.1,resid_pre.0").unwrap(), "resid_pre.0 mlp_out.1");
         for bad in ["", "resid_post.4", "resid_post.3..2", "resid_post.1..9", "residpost.1", "resid_post.-1"] {
-            let e = list(bad).unwrap_err().to_string();
-            assert!(e.contains("resid_pre attn_out"), "{bad}: {e}");
+            let hint = list(bad).unwrap_err().hint();
+            assert!(hint.contains("resid_pre attn_out"), "{bad}: {hint}");
         }
     }
 }
