@@ -65,36 +65,3 @@ impl Tap for Collect<'_> {
         Ok(if last { Next::Stop } else { Next::Go })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Model, Source};
-    use crate::unit::{Item, Plan, Task};
-
-    #[test]
-    fn rows_kept_alone_have_the_bits_that_they_have_among_all() {
-        let model = Model::load(&Source::Embedded).unwrap();
-        let dims = model.lm.dims();
-        let sites: Vec<Site> = (0..dims.n_layers).map(Site::post).collect();
-        let tokens = |n: u32| (0..n).map(|i| 6 + i * 37 % 900).collect::<Vec<_>>();
-        let kept = |ranges: [Vec<Range<usize>>; 3]| {
-            let items = [tokens(31), tokens(90), tokens(8)].into_iter().zip(ranges);
-            let items: Vec<Item> = items.map(|(tokens, ranges)| Item { tokens, ranges, ..Item::default() }).collect();
-            let task = Task::Capture { sites: sites.clone() };
-            let plan = Plan { model: &model, task, edits: vec![], items, max_batch_tokens: 2048 };
-            plan.execute(&(0..3)).unwrap().kept
-        };
-        // Two tokens of the first prompt, none of the second, the last of the third.
-        let few = kept([vec![4..5, 20..21], vec![], std::iter::once(7..8).collect()]);
-        let all = kept([31, 90, 8].map(|n| (0..n).map(|i| i..i + 1).collect()));
-        for ((site, few), (_, all)) in few.iter().zip(&all) {
-            let want: Vec<f32> = [4, 20, 31 + 90 + 7]
-                .into_iter()
-                .flat_map(|r| &all[r * dims.d_model..][..dims.d_model])
-                .copied()
-                .collect();
-            assert_eq!(*few, want, "{site}");
-        }
-    }
-}
