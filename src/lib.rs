@@ -1,8 +1,6 @@
 //! personascope: a workbench for the space of personas inside a language model.
 //!
 //! Modules are declared in reading order; a module uses those before it, never those after it.
-#![warn(missing_docs)]
-#![allow(missing_docs)]
 
 pub mod error;
 
