@@ -8,7 +8,8 @@ use personascope::axes::{Dims, Layer, Point, Site};
 use personascope::error::{Error, Result};
 use personascope::model::arch::ARCHITECTURES;
 use personascope::model::{
-    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Rewrite, Rows, Tap, forward,
+    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Rewrite, Rows, Tap, Unembedding,
+    forward,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -140,6 +141,12 @@ impl Lm for Counting<'_> {
     fn block(&self, layer: Layer, x: Tensor, pass: &mut Pass<'_, '_>) -> Result<Tensor, Interrupt> {
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.lm.block(layer, x, pass)
+    }
+    fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
+        self.lm.final_norm(x)
+    }
+    fn unembedding(&self) -> &Unembedding {
+        self.lm.unembedding()
     }
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.heads.fetch_add(1, Ordering::Relaxed);

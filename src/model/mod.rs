@@ -5,18 +5,22 @@
 
 pub mod arch;
 pub mod cache;
+pub mod config;
 pub mod edit;
 pub mod generate;
 pub mod kernels;
 pub mod load;
 pub mod pass;
+pub mod projection;
 pub mod rows;
 pub mod sample;
+pub mod weights;
 
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
-pub use load::{Model, Source};
+pub use load::{Filling, Model, Source};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
+pub use projection::{Module, Parameter, Projection, Unembedding};
 pub use rows::{Example, Rows};
 
 use crate::axes::{Dims, Layer, Point, Site};
@@ -32,8 +36,14 @@ pub trait Lm: Send + Sync {
     fn embed(&self, rows: &Rows) -> Result<Tensor>;
     /// One block. It calls [`Pass::at`] once for each of its inner points.
     fn block(&self, layer: Layer, x: Tensor, pass: &mut Pass<'_, '_>) -> Result<Tensor, Interrupt>;
+    /// What the head reads: the last norm over `[row, d_model]`.
+    fn final_norm(&self, x: &Tensor) -> Result<Tensor>;
+    /// The head.
+    fn unembedding(&self) -> &Unembedding;
     /// Final norm and head: `[row, d_model]` to `[row, d_vocab]`.
-    fn unembed(&self, x: &Tensor) -> Result<Tensor>;
+    fn unembed(&self, x: &Tensor) -> Result<Tensor> {
+        self.unembedding().logits(&self.final_norm(x)?)
+    }
 }
 
 /// Which rows are unembedded at the end of a pass.
@@ -45,6 +55,8 @@ pub enum Head {
     LastRows,
     /// Every row; also what a tap on `logits` sees.
     AllRows,
+    /// Not the logits but what the head reads, of every row, `[row, d_model]`: what a loss starts from.
+    Normed,
 }
 
 /// The only function that walks the residual stream.
@@ -79,6 +91,7 @@ fn walk(lm: &dyn Lm, pass: &mut Pass<'_, '_>, head: Head) -> Result<Option<Tenso
     }
     match head {
         Head::Skip => Ok(None),
+        Head::Normed => Ok(Some(lm.final_norm(&x)?)),
         Head::AllRows => Ok(Some(pass.visit(Site::Logits, lm.unembed(&x)?)?)),
         Head::LastRows => {
             let last: Vec<u32> = pass.rows().ranges().iter().map(|r| (r.end - 1) as u32).collect();

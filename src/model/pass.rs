@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::kernels;
+use super::projection::Projection;
 use super::rows::{Example, Rows};
 use crate::axes::{Dims, Layer, Point, Site};
 use crate::error::{Error, Result};
@@ -163,13 +164,13 @@ impl<'p, 'h> Pass<'p, 'h> {
         &self.rows
     }
 
-    /// `x [row, in] @ w [in, out]`, plus the low-rank parts of the adapters on their rows.
-    pub fn linear(&self, w: &Tensor, x: &Tensor) -> Result<Tensor> {
+    /// `x [row, in]` through a linear map, plus the low-rank parts of the adapters on their rows.
+    pub fn linear(&self, map: &Projection, x: &Tensor) -> Result<Tensor> {
         if let Some(e) = self.rows.examples().iter().find(|e| e.adapter.is_some()) {
             let what = format!("example {} asks for adapter {:?}, but none is loaded", e.index, e.adapter);
             return Err(Error::refused(what, "leave out the `adapter` key"));
         }
-        Ok(kernels::linear(x, w)?)
+        Ok(kernels::linear(x, &map.weight)?)
     }
 
     /// Attention of `qkv [row, width]` within each example, over its cache where the pass has one.

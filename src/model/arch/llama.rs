@@ -5,8 +5,10 @@
 
 use crate::axes::{Dims, Layer, Point};
 use crate::error::Result;
+use crate::model::config::Config;
 use crate::model::kernels::{self, Attention, RopeTable};
-use crate::model::load::{Config, Weights};
+use crate::model::projection::{Projection, Unembedding};
+use crate::model::weights::Weights;
 use crate::model::{Interrupt, Lm, Pass, Rows};
 use candle_core::Tensor;
 use serde_json::{Map, Value};
@@ -29,13 +31,16 @@ const IGNORED: &[&str] = &[
     "_name_or_path",
 ];
 
+/// Where checkpoints keep the blocks.
+const LAYERS: &str = "model.layers";
+
 struct Block {
     norm_attn: Tensor,
-    qkv: Tensor,
-    o: Tensor,
+    qkv: Projection,
+    o: Projection,
     norm_mlp: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
+    gate_up: Projection,
+    down: Projection,
 }
 
 struct Llama {
@@ -47,8 +52,7 @@ struct Llama {
     embedding: Tensor,
     blocks: Vec<Block>,
     norm: Tensor,
-    /// `[d_model, d_vocab]`
-    head: Tensor,
+    head: Unembedding,
 }
 
 /// Reads the configuration and the weights.
@@ -80,28 +84,18 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let embedding = weights.tensor("model.embed_tokens.weight", &[dims.d_vocab, d_model])?;
     let mut blocks = Vec::with_capacity(dims.n_layers);
     for l in 0..dims.n_layers {
-        let mut linear = |name: &str, d_in: usize, d_out: usize| {
-            weights.linear(&format!("model.layers.{l}.{name}.weight"), d_in, d_out)
-        };
-        let q = linear("self_attn.q_proj", d_model, d_q)?;
-        let k = linear("self_attn.k_proj", d_model, d_kv)?;
-        let v = linear("self_attn.v_proj", d_model, d_kv)?;
-        let o = linear("self_attn.o_proj", d_q, d_model)?;
-        let gate = linear("mlp.gate_proj", d_model, dims.d_mlp)?;
-        let up = linear("mlp.up_proj", d_model, dims.d_mlp)?;
-        let down = linear("mlp.down_proj", dims.d_mlp, d_model)?;
-        blocks.push(Block {
-            norm_attn: weights.tensor(&format!("model.layers.{l}.input_layernorm.weight"), &[d_model])?,
-            qkv: Tensor::cat(&[q, k, v], 1)?.contiguous()?,
-            o,
-            norm_mlp: weights.tensor(&format!("model.layers.{l}.post_attention_layernorm.weight"), &[d_model])?,
-            gate_up: Tensor::cat(&[gate, up], 1)?.contiguous()?,
-            down,
-        });
+        let mut linear = |d_in, modules: &[(&str, usize)]| weights.projection(LAYERS, Layer(l), d_in, modules);
+        let qkv =
+            linear(d_model, &[("self_attn.q_proj", d_q), ("self_attn.k_proj", d_kv), ("self_attn.v_proj", d_kv)])?;
+        let o = linear(d_q, &[("self_attn.o_proj", d_model)])?;
+        let gate_up = linear(d_model, &[("mlp.gate_proj", dims.d_mlp), ("mlp.up_proj", dims.d_mlp)])?;
+        let down = linear(dims.d_mlp, &[("mlp.down_proj", d_model)])?;
+        let norm_attn = weights.tensor(&format!("{LAYERS}.{l}.input_layernorm.weight"), &[d_model])?;
+        let norm_mlp = weights.tensor(&format!("{LAYERS}.{l}.post_attention_layernorm.weight"), &[d_model])?;
+        blocks.push(Block { norm_attn, qkv, o, norm_mlp, gate_up, down });
     }
     let norm = weights.tensor("model.norm.weight", &[d_model])?;
-    let head =
-        if tied { embedding.t()?.contiguous()? } else { weights.linear("lm_head.weight", d_model, dims.d_vocab)? };
+    let head = weights.unembedding("lm_head.weight", tied, &embedding)?;
     let attention = Attention { n_heads: dims.n_heads, n_kv_heads: dims.n_kv_heads, d_head: dims.d_head };
     let rope = Arc::new(RopeTable::new(dims.d_head, theta, dims.n_ctx));
     Ok(Box::new(Llama { dims, eps, attention, rope, embedding, blocks, norm, head }))
@@ -148,7 +142,11 @@ impl Lm for Llama {
         Ok(kernels::add(&x, &mlp_out)?)
     }
 
-    fn unembed(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(kernels::linear(&kernels::rms_norm(x, &self.norm, self.eps)?, &self.head)?)
+    fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(kernels::rms_norm(x, &self.norm, self.eps)?)
+    }
+
+    fn unembedding(&self) -> &Unembedding {
+        &self.head
     }
 }

@@ -3,7 +3,7 @@
 pub mod llama;
 
 use super::Lm;
-use super::load::Weights;
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 

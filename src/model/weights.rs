@@ -1,0 +1,208 @@
+//! The tensors of a checkpoint on their way into a model: read, drawn at random, or made trainable.
+
+use super::projection::{Module, Parameter, Part, Projection, Unembedding};
+use crate::axes::Layer;
+use crate::error::{Error, Result};
+use crate::rng::stream;
+use candle_core::{DType, Device, Tensor, Var};
+use rand::Rng;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use std::collections::BTreeMap;
+
+/// Standard deviation of random weights: `initializer_range` of the common checkpoints.
+const INIT_STD: f64 = 0.02;
+
+/// The tensors of a checkpoint, handed out once each by name and shape.
+pub struct Weights<'a> {
+    place: String,
+    origin: Origin<'a>,
+    /// `Some` where what is handed out is trained.
+    parameters: Option<Vec<Parameter>>,
+    taken: Vec<String>,
+}
+
+enum Origin<'a> {
+    Files {
+        tensors: BTreeMap<String, (usize, TensorView<'a>)>,
+        files: Vec<String>,
+    },
+    /// Normal matrices, norms of 1 and biases of 0: what training starts from, and the null of every measurement.
+    Random {
+        seed: u64,
+    },
+}
+
+impl<'a> Weights<'a> {
+    /// The tensors of `shards`, given as (name of the file, its bytes).
+    pub(super) fn open<B: std::ops::Deref<Target = [u8]>>(
+        config: &str,
+        shards: &'a [(String, B)],
+    ) -> Result<Weights<'a>> {
+        let mut tensors = BTreeMap::new();
+        for (i, (place, bytes)) in shards.iter().enumerate() {
+            let file = SafeTensors::deserialize(bytes).map_err(|e| {
+                let reason = format!("not a whole safetensors file of {} bytes ({e})", bytes.len());
+                Error::format(place, reason, "the file is damaged or cut short; fetch it again")
+            })?;
+            tensors.extend(file.tensors().into_iter().map(|(name, view)| (name, (i, view))));
+        }
+        let files = shards.iter().map(|(place, _)| place.clone()).collect();
+        let origin = Origin::Files { tensors, files };
+        Ok(Weights { place: config.into(), origin, parameters: None, taken: Vec::new() })
+    }
+
+    /// Random tensors of every name and shape that is asked for.
+    pub(super) fn random(config: &str, seed: u64) -> Weights<'static> {
+        Weights { place: config.into(), origin: Origin::Random { seed }, parameters: None, taken: Vec::new() }
+    }
+
+    /// Makes all that is handed out trainable.
+    pub(super) fn trainable(mut self) -> Self {
+        self.parameters = Some(Vec::new());
+        self
+    }
+
+    /// What was handed out to be trained, in the order of the model.
+    pub(super) fn into_parameters(self) -> Vec<Parameter> {
+        self.parameters.unwrap_or_default()
+    }
+
+    /// The configuration that is being built.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// A tensor as f32, stored as it is in the file.
+    ///
+    /// # Errors
+    /// Missing, of another shape, of a dtype that is no float, or with values that are not finite.
+    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.read(name, shape)?;
+        self.hand_out(tensor, vec![Part { name: name.into(), columns: None }])
+    }
+
+    /// The linear maps of `modules`, given as (path in the layer, outputs), as one: `[d_in, sum of outputs]`.
+    ///
+    /// In the file each is `{stem}.{layer}.{path}.weight [out, in]`.
+    pub fn projection(
+        &mut self,
+        stem: &str,
+        layer: Layer,
+        d_in: usize,
+        modules: &[(&str, usize)],
+    ) -> Result<Projection> {
+        let (mut tensors, mut parts, mut made, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for (path, d_out) in modules {
+            let name = format!("{stem}.{}.{path}.weight", layer.0);
+            tensors.push(self.read(&name, &[*d_out, d_in])?.t()?);
+            let columns = from..from + d_out;
+            from = columns.end;
+            made.push(Module { path: format!("{stem}.{}.{path}", layer.0), columns: columns.clone() });
+            parts.push(Part { name, columns: Some(columns) });
+        }
+        let weight = self.hand_out(Tensor::cat(&tensors, 1)?.contiguous()?, parts)?;
+        Ok(Projection { weight, modules: made })
+    }
+
+    /// The head: a matrix of its own, or the embedding `[d_vocab, d_model]` again.
+    pub fn unembedding(&mut self, name: &str, tied: bool, embedding: &Tensor) -> Result<Unembedding> {
+        if !tied {
+            let (d_vocab, d_model) = embedding.dims2()?;
+            let weight = self.read(name, &[d_vocab, d_model])?.t()?.contiguous()?;
+            let part = Part { name: name.into(), columns: Some(0..d_vocab) };
+            return Ok(Unembedding::Own(self.hand_out(weight, vec![part])?));
+        }
+        // A trained embedding changes under a copy; a fixed one is copied, because few rows times a transposed matrix
+        // costs more to pack than to multiply.
+        Ok(match self.parameters {
+            Some(_) => Unembedding::Tied(embedding.clone()),
+            None => Unembedding::Own(embedding.t()?.contiguous()?),
+        })
+    }
+
+    /// Tensors that nobody asked for.
+    pub(super) fn unused(&self) -> Vec<String> {
+        match &self.origin {
+            Origin::Files { tensors, .. } => tensors.keys().filter(|n| !self.taken.contains(n)).cloned().collect(),
+            Origin::Random { .. } => Vec::new(),
+        }
+    }
+
+    fn hand_out(&mut self, tensor: Tensor, parts: Vec<Part>) -> Result<Tensor> {
+        let Some(parameters) = &mut self.parameters else { return Ok(tensor) };
+        let var = Var::from_tensor(&tensor)?;
+        let tensor = var.as_tensor().clone();
+        parameters.push(Parameter { var, parts });
+        Ok(tensor)
+    }
+
+    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.taken.push(name.into());
+        match &self.origin {
+            Origin::Random { seed } => draw(*seed, name, shape),
+            Origin::Files { tensors, files } => from_file(tensors, files, name, shape),
+        }
+    }
+}
+
+fn draw(seed: u64, name: &str, shape: &[usize]) -> Result<Tensor> {
+    let n = shape.iter().product();
+    let values: Vec<f32> = match shape.len() {
+        1 if name.ends_with("bias") => vec![0.0; n],
+        1 => vec![1.0; n],
+        _ => {
+            let mut rng = stream(seed, &format!("weights {name}"));
+            (0..n).map(|_| (INIT_STD * normal(&mut rng)) as f32).collect()
+        }
+    };
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// A draw from the standard normal distribution (Box and Muller 1958).
+pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
+    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+fn from_file(
+    tensors: &BTreeMap<String, (usize, TensorView<'_>)>,
+    files: &[String],
+    name: &str,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let Some((file, view)) = tensors.get(name) else {
+        let have: Vec<&str> = tensors.keys().take(4).map(String::as_str).collect();
+        let have = format!("{} tensors ({} ...)", tensors.len(), have.join(", "));
+        return Err(Error::MissingTensor { place: files.join(", "), name: name.into(), have });
+    };
+    let place = files[*file].clone();
+    if view.shape() != shape {
+        let (found, expected) = (view.shape().to_vec(), shape.to_vec());
+        return Err(Error::Shape { place, name: name.into(), found, expected });
+    }
+    as_f32(&place, name, view)
+}
+
+/// A stored tensor as f32.
+///
+/// # Errors
+/// A dtype that is no float, or values that are not finite.
+pub(crate) fn as_f32(place: &str, name: &str, view: &TensorView<'_>) -> Result<Tensor> {
+    let dtype = match view.dtype() {
+        safetensors::Dtype::F32 => DType::F32,
+        safetensors::Dtype::F16 => DType::F16,
+        safetensors::Dtype::BF16 => DType::BF16,
+        safetensors::Dtype::F64 => DType::F64,
+        other => {
+            let reason = format!("`{name}` is stored as {other:?}");
+            return Err(Error::format(place, reason, "weights in f32, f16 or bf16 can be read; dequantise it first"));
+        }
+    };
+    let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?.to_dtype(DType::F32)?;
+    let count = tensor.flatten_all()?.to_vec1::<f32>()?.iter().filter(|v| !v.is_finite()).count();
+    if count > 0 {
+        return Err(Error::NotFinite { place: format!("{place}: `{name}`"), count });
+    }
+    Ok(tensor)
+}
