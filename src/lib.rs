@@ -26,6 +26,8 @@ pub mod analysis;
 
 pub mod figures;
 
+pub mod train;
+
 pub mod experiment;
 
 pub mod cli;

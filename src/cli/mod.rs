@@ -7,6 +7,7 @@ mod generate;
 mod inspect;
 mod progress;
 mod study;
+mod train;
 
 use crate::error::Result;
 use crate::model::load::TOYWORLD;
@@ -44,6 +45,10 @@ enum Command {
     Capture(capture::CaptureArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
+    /// Train a model from a recipe
+    Pretrain(train::PretrainArgs),
+    /// Train an adapter, or all parameters, on conversations or plain text
+    Finetune(train::FinetuneArgs),
     /// Say what a file or a model folder holds, and whether it is sound
     Inspect(inspect::InspectArgs),
 }
@@ -99,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => study::check(args),
         Command::Capture(args) => capture::capture(args),
         Command::Generate(args) => generate::generate(args),
+        Command::Pretrain(args) => train::pretrain_command(args),
+        Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),
     };
     match done {

@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar with rate and time left on a terminal, nothing elsewhere.
 
+use crate::train::Progress;
 use crate::unit::Tally;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -39,6 +40,41 @@ impl Bar {
             self.bar.reset();
             self.bar.set_message(what.to_string());
         }
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// One bar for one training run; counts steps.
+pub struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// A bar that is drawn only where somebody can see it.
+    pub fn new(what: &str) -> Steps {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style =
+            ProgressStyle::with_template("{prefix:<20} {wide_bar:.cyan/dim} {pos}/{len} steps  {per_sec}  ETA {eta}  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what.to_string());
+        Steps { bar }
+    }
+
+    /// Moves on. Always asks for more: an interrupt ends the process, and the checkpoint is kept.
+    pub fn step(&self, at: Progress) -> bool {
+        if self.bar.length().is_none() {
+            self.bar.set_length(at.steps as u64);
+            // What came from an earlier run says nothing about the speed of this one.
+            self.bar.set_position(at.resumed as u64);
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(at.step as u64);
+        self.bar.set_message(format!("loss {:.3}", at.loss));
+        true
     }
 
     /// Takes the bar away.

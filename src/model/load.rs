@@ -37,6 +37,14 @@ impl Source {
         if text == TOYWORLD { Source::Embedded } else { Source::Dir(PathBuf::from(text)) }
     }
 
+    /// The bytes of a file of the checkpoint; `None` if there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.file(name)?.map(|bytes| bytes.to_vec()))
+    }
+
     fn place(&self, file: &str) -> String {
         match self {
             Source::Embedded => format!("{TOYWORLD}/{file}"),

@@ -1,0 +1,245 @@
+//! Fine-tuning any supported model on conversations or plain text: low-rank adapters, or all parameters.
+
+use super::batches::{Amount, Size};
+use super::fit::{Progress, Settings, Task, fit};
+use super::optimizer::AdamW;
+use super::output::Folder;
+use super::pretrain::{Stored, save_model};
+use super::schedule::{Schedule, Shape};
+use super::sequences::{Counted, Sequences};
+use crate::error::{Error, Result};
+use crate::model::adapter::LowRank;
+use crate::model::{Adapter, Filling, Lm, Model, Source};
+use crate::rng::stream;
+use crate::store::{create_dir, write_atomic};
+use candle_core::{Device, Tensor, Var};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Every linear map of the blocks, as PEFT calls it.
+pub const ALL_LINEAR: &str = "all-linear";
+
+/// What is trained of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    pub rank: usize,
+    pub alpha: f64,
+    /// Scale by `alpha / sqrt(rank)` (Kalajdzievski 2023) and not by `alpha / rank` (Hu et al. 2021).
+    pub rslora: bool,
+    /// Names of modules, `q_proj`, or [`ALL_LINEAR`].
+    pub targets: Vec<String>,
+}
+
+/// All that decides a fine-tune beside base model and data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finetune {
+    /// `None`: all parameters.
+    pub lora: Option<Lora>,
+    pub epochs: usize,
+    /// Examples in a batch.
+    pub batch_size: usize,
+    pub learning_rate: f64,
+    /// Share of the steps.
+    pub warmup: f64,
+    pub shape: Shape,
+    pub weight_decay: f64,
+    pub seed: u64,
+    pub dtype: Stored,
+}
+
+impl Default for Finetune {
+    fn default() -> Finetune {
+        let lora = Lora { rank: 16, alpha: 32.0, rslora: false, targets: vec![ALL_LINEAR.into()] };
+        Finetune {
+            lora: Some(lora),
+            epochs: 3,
+            batch_size: 8,
+            learning_rate: 2e-3,
+            warmup: 0.05,
+            shape: Shape::Cosine,
+            weight_decay: 0.0,
+            seed: 0,
+            dtype: Stored::F32,
+        }
+    }
+}
+
+impl Finetune {
+    fn settings(&self, examples: usize, save_every: usize) -> Settings {
+        let steps = self.epochs * examples.div_ceil(self.batch_size.max(1));
+        Settings {
+            batch: Size::Examples(self.batch_size),
+            amount: Amount::Epochs(self.epochs),
+            schedule: Schedule {
+                peak: self.learning_rate,
+                warmup: (self.warmup * steps as f64).ceil() as usize,
+                shape: self.shape,
+                last: 0.0,
+            },
+            optimizer: AdamW { weight_decay: self.weight_decay, ..AdamW::default() },
+            seed: self.seed,
+            shards: 2,
+            eval_every: 0,
+            checkpoint_every: 50,
+            save_every,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let fine = self.learning_rate > 0.0 && self.learning_rate.is_finite() && (0.0..1.0).contains(&self.warmup);
+        if !fine || self.weight_decay < 0.0 {
+            let what = format!("learning rate {}, warm-up {}", self.learning_rate, self.warmup);
+            return Err(Error::refused(what, "a rate above 0 and a warm-up in [0, 1) are needed"));
+        }
+        match &self.lora {
+            Some(l) if l.rank == 0 || !(l.alpha > 0.0) => {
+                let what = format!("rank {} and alpha {}", l.rank, l.alpha);
+                Err(Error::refused(what, "both have to be above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A fresh adapter with the tensors that are trained: A uniform in +-1/sqrt(in), B zero, as PEFT begins.
+///
+/// # Errors
+/// A target that names no module of the model.
+pub fn fresh(name: &str, lm: &dyn Lm, lora: &Lora, seed: u64) -> Result<(Adapter, Vec<Var>)> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_string();
+    let known: BTreeSet<String> =
+        lm.projections().iter().flat_map(|p| &p.modules).map(|m| last(&m.path)).collect();
+    if let Some(target) = lora.targets.iter().find(|t| *t != ALL_LINEAR && !known.contains(*t)) {
+        let known: Vec<String> = known.into_iter().collect();
+        return Err(Error::refused(
+            format!("the model has no module `{target}` to train"),
+            format!("it has {}; `{ALL_LINEAR}` takes all of them", known.join(", ")),
+        ));
+    }
+    let wanted = |path: &str| lora.targets.iter().any(|t| t == ALL_LINEAR || *t == last(path));
+    let rank = lora.rank as f64;
+    let scale = lora.alpha / if lora.rslora { rank.sqrt() } else { rank };
+    let (mut modules, mut vars) = (BTreeMap::new(), Vec::new());
+    for projection in lm.projections() {
+        let d_in = projection.weight.dim(0)?;
+        for module in projection.modules.iter().filter(|m| wanted(&m.path)) {
+            let bound = 1.0 / (d_in as f64).sqrt();
+            let mut rng = stream(seed, &format!("lora_A {}", module.path));
+            let a: Vec<f32> = (0..d_in * lora.rank).map(|_| rng.random_range(-bound..bound) as f32).collect();
+            let a = Var::from_vec(a, (d_in, lora.rank), &Device::Cpu)?;
+            let b = Var::from_tensor(&Tensor::zeros(
+                (lora.rank, module.columns.len()),
+                candle_core::DType::F32,
+                &Device::Cpu,
+            )?)?;
+            let low_rank = LowRank { a: a.as_tensor().clone(), b: b.as_tensor().clone(), scale };
+            modules.insert(module.path.clone(), low_rank);
+            vars.extend([a, b]);
+        }
+    }
+    Ok((Adapter::new(name, modules), vars))
+}
+
+/// What a fine-tune starts from and where it goes.
+pub struct Run<'a> {
+    pub base: &'a Source,
+    /// What is read as training data: its name, its lines, and which tokens count.
+    pub place: &'a str,
+    pub lines: &'a str,
+    pub counted: Counted,
+    pub how: &'a Finetune,
+    pub out: &'a Path,
+    /// Steps between saved adapters; 0: the last alone.
+    pub save_every: usize,
+    pub threads: usize,
+}
+
+/// What came of a fine-tune.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub finished: bool,
+    pub examples: usize,
+    /// Tokens of the data, and those that the loss counts, per epoch.
+    pub tokens: usize,
+    pub counted_tokens: usize,
+    pub trained_parameters: usize,
+    pub steps: usize,
+    pub first_loss_nats: f64,
+    pub last_loss_nats: f64,
+    pub identity: String,
+}
+
+/// Trains an adapter, or the whole model, into the folder `out`.
+///
+/// # Errors
+/// Bad data or settings, the folder of another run, failures of files or of training.
+pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Result<Report> {
+    let Run { base, place, lines, counted, how, out, save_every, threads } = *run;
+    how.check()?;
+    let (model, parameters) = Model::open(base, Filling::Stored, how.lora.is_none())?;
+    let data = Sequences::read(place, lines, &model.text, counted, model.lm.dims().n_ctx, threads)?;
+    let (adapter, vars) = match &how.lora {
+        Some(lora) => {
+            let (adapter, vars) = fresh("trained", &*model.lm, lora, how.seed)?;
+            (Some(adapter), vars)
+        }
+        None => (None, parameters.iter().map(|p| p.var.clone()).collect()),
+    };
+    let decides = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "how": how,
+        "base": model.hash,
+        "data": data.hash(),
+    });
+    let identity = format!("{:x}", Sha256::digest(decides.to_string()));
+    create_dir(out)?;
+    let task = Task {
+        lm: &*model.lm,
+        adapter: adapter.as_ref(),
+        vars: &vars,
+        data: &data,
+        heldout: None,
+        settings: how.settings(data.len(), save_every),
+        identity: identity.clone(),
+        threads,
+    };
+    let write = |dir: &Path| -> Result<()> {
+        create_dir(dir)?;
+        let folder = Folder { dir, dtype: how.dtype.dtype() };
+        match (&adapter, &how.lora) {
+            (Some(adapter), Some(lora)) => {
+                let files = adapter.files(&model.name, &model.hash, lora.rank, lora.alpha, lora.rslora, folder.dtype)?;
+                files.iter().try_for_each(|(name, bytes)| write_atomic(&dir.join(name), bytes, true))
+            }
+            _ => {
+                folder.copy_beside(base)?;
+                save_model(dir, &folder, &parameters)
+            }
+        }
+    };
+    let mut save = |step: usize| write(&out.join(format!("step-{step:06}")));
+    let (curve, finished) = fit(&task, out, watch, &mut save)?;
+    if finished {
+        write(out)?;
+    }
+    let name = out.file_name().map_or("the fine-tune".into(), |n| n.to_string_lossy().into_owned());
+    Folder { dir: out, dtype: how.dtype.dtype() }.curve(&name, &curve)?;
+    let report = Report {
+        finished,
+        examples: data.len(),
+        tokens: data.n_tokens(),
+        counted_tokens: data.n_counted(),
+        trained_parameters: vars.iter().map(|v| v.as_tensor().elem_count()).sum(),
+        steps: curve.len(),
+        first_loss_nats: curve.loss.first().copied().unwrap_or(f64::NAN),
+        last_loss_nats: curve.loss.last().copied().unwrap_or(f64::NAN),
+        identity,
+    };
+    let about = json!({ "base": model.name, "base_hash": model.hash, "how": how, "report": report });
+    write_atomic(&out.join("training.json"), format!("{about:#}\n").as_bytes(), false)?;
+    Ok(report)
+}
