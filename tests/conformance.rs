@@ -8,7 +8,7 @@ use personascope::axes::{Dims, Layer, Point, Site};
 use personascope::error::{Error, Result};
 use personascope::model::arch::ARCHITECTURES;
 use personascope::model::{
-    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Rewrite, Rows, Tap, Unembedding,
+    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Rewrite, Rows, Projection, Tap, Unembedding,
     forward,
 };
 use std::collections::BTreeMap;
@@ -147,6 +147,9 @@ impl Lm for Counting<'_> {
     }
     fn unembedding(&self) -> &Unembedding {
         self.lm.unembedding()
+    }
+    fn projections(&self) -> Vec<&Projection> {
+        self.lm.projections()
     }
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.heads.fetch_add(1, Ordering::Relaxed);

@@ -30,6 +30,14 @@ pub enum Unembedding {
 }
 
 impl Unembedding {
+    /// As the loss takes it.
+    pub fn kernel(&self) -> kernels::HeadWeight<'_> {
+        match self {
+            Unembedding::Own(w) => kernels::HeadWeight::Own(w),
+            Unembedding::Tied(w) => kernels::HeadWeight::Tied(w),
+        }
+    }
+
     /// `[row, d_model]` to `[row, d_vocab]`.
     pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
         Ok(match self {

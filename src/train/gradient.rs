@@ -4,7 +4,7 @@ use super::Sequences;
 use crate::error::{Error, Result};
 use crate::model::{Example, Head, Hooks, Lm, Rows, forward, kernels};
 use crate::model::Adapter;
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,13 +53,15 @@ pub fn gradient(
     let one = |members: &Vec<usize>| -> Result<(f64, Vec<Vec<f32>>)> {
         let (rows, targets, weights) = rows_and_targets(data, members, adapter.map(|_| 0));
         let mut hooks = Hooks::default().adapters(adapter.map(std::slice::from_ref).unwrap_or_default());
-        let (normed, _) = forward(lm, &rows, &mut hooks, None, Head::Normed)?;
-        let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
-        let sum = kernels::cross_entropy(&normed, lm.unembedding().kernel(), targets, weights)?;
+        let (sum, tape) = kernels::tape::record(|| -> Result<Tensor> {
+            let (normed, _) = forward(lm, &rows, &mut hooks, None, Head::Normed)?;
+            let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
+            Ok(kernels::cross_entropy(&normed, lm.unembedding().kernel(), targets, weights)?)
+        })?;
         let loss = f64::from(sum.to_scalar::<f32>()?);
-        let mut grads = (sum * (1.0 / counted))?.backward()?;
+        let mut grads = tape.backward(&sum, Tensor::new((1.0 / counted) as f32, sum.device())?)?;
         let flat = |var: &Var| -> Result<Vec<f32>> {
-            let grad = grads.remove(var.as_tensor()).ok_or_else(|| {
+            let grad = grads.take(var.as_tensor()).ok_or_else(|| {
                 Error::refused(
                     format!("no gradient reaches a trained tensor of shape {:?}", var.as_tensor().dims()),
                     "this is a defect of personascope; please report it with the command that led here",

@@ -123,8 +123,7 @@ impl Lm for Llama {
     }
 
     fn embed(&self, rows: &Rows) -> Result<Tensor> {
-        let ids = Tensor::from_slice(rows.tokens(), rows.len(), self.embedding.device())?;
-        Ok(self.embedding.index_select(&ids, 0)?)
+        Ok(kernels::embed(&self.embedding, rows.tokens())?)
     }
 
     fn block(&self, layer: Layer, x: Tensor, pass: &mut Pass<'_, '_>) -> Result<Tensor, Interrupt> {
@@ -144,6 +143,10 @@ impl Lm for Llama {
 
     fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
         Ok(kernels::rms_norm(x, &self.norm, self.eps)?)
+    }
+
+    fn projections(&self) -> Vec<&Projection> {
+        self.blocks.iter().flat_map(|b| [&b.qkv, &b.o, &b.gate_up, &b.down]).collect()
     }
 
     fn unembedding(&self) -> &Unembedding {

@@ -1,16 +1,23 @@
 //! The residual addition. candle's own waits on a pool that all workers share.
 
-use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 struct Add;
 
 /// `a + b`, elementwise, shapes equal.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let sum = add_untaped(a, b)?;
+    tape::push(&[a, b], &sum, |grad, _| Ok(vec![Some(grad.clone()), Some(grad.clone())]));
+    Ok(sum)
+}
+
+/// The same, of which no gradient will be asked.
+pub(super) fn add_untaped(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !a.device().is_cpu() {
         return a + b;
     }
-    a.contiguous()?.apply_op2(&b.contiguous()?, Add)
+    a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Add)
 }
 
 struct Sum<'a, T>(&'a [T], &'a [T]);
@@ -33,10 +40,6 @@ impl CustomOp2 for Add {
             candle_core::bail!("cannot add {:?} to {:?}", lb.shape(), la.shape())
         }
         by_dtype!(a, "add", T => Ok(storage(vectorised(Sum::<T>(slice(a, la, "add")?, slice(b, lb, "add")?)), la.shape())))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(grad.clone()), Some(grad.clone())))
     }
 }
 

@@ -3,17 +3,38 @@
 //! That storage is not a matter of taste: with AVX-512 kernels the packing of a transposed right-hand side costs more
 //! than the product itself for batches of 2 to 64 rows.
 
-use super::{Real, by_dtype, slice, storage};
+use super::products::{Matrix, multiply};
+use super::{Real, by_dtype, by_type, read, slice, storage, tape};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 struct Linear;
 
-/// `x [row, in] @ w [in, out]`. A weight that is not a variable gets no gradient: candle would compute and keep one.
+/// `x [row, in] @ w [in, out]`. What is not trained gets no gradient.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    let (x, w) = (x.contiguous()?, w.contiguous()?);
+    let y = if x.device().is_cpu() { x.apply_op2_no_bwd(&w, &Linear)? } else { x.matmul(&w)? };
+    let inputs = (x.clone(), w.clone());
+    tape::push(&[&x, &w], &y, move |grad, wanted| back(&inputs.0, &inputs.1, grad, wanted));
+    Ok(y)
+}
+
+fn back(x: &Tensor, w: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    let ((rows, d_in), d_out) = (x.dims2()?, w.dim(1)?);
     if !x.device().is_cpu() {
-        return x.matmul(w);
+        let dx = wanted[0].then(|| grad.matmul(&w.t()?)).transpose()?;
+        return Ok(vec![dx, wanted[1].then(|| x.t()?.matmul(grad)).transpose()?]);
     }
-    x.contiguous()?.apply_op2(&w.contiguous()?, Linear)
+    let grad = grad.contiguous()?;
+    by_type!(x.dtype(), "linear", T => read::<T, _>(&grad, |g| {
+        let g = Matrix::new(g, rows, d_out);
+        let dx = wanted[0].then(|| read::<T, _>(w, |w| {
+            Tensor::from_vec(multiply(g, Matrix::new(w, d_in, d_out).t()), (rows, d_in), x.device())
+        }));
+        let dw = wanted[1].then(|| read::<T, _>(x, |x| {
+            Tensor::from_vec(multiply(Matrix::new(x, rows, d_in).t(), g), (d_in, d_out), w.device())
+        }));
+        Ok(vec![dx.transpose()?, dw.transpose()?])
+    }))
 }
 
 fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec<T> {
@@ -25,36 +46,7 @@ fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec
         out.truncate(d_out);
         return out;
     }
-    let mut out: Vec<T> = Vec::with_capacity(rows * d_out);
-    if rows > 0 && d_out > 0 {
-        // SAFETY: the three pointers cover rows * d_out, rows * d_in and d_in * d_out elements with the strides given,
-        // checked by the caller; with `read_dst` false every element of `out` is written and none is read.
-        unsafe {
-            gemm::gemm(
-                rows,
-                d_out,
-                d_in,
-                out.as_mut_ptr(),
-                1,
-                d_out as isize,
-                false,
-                x.as_ptr(),
-                1,
-                d_in as isize,
-                w.as_ptr(),
-                1,
-                d_out as isize,
-                T::ZERO,
-                T::ONE,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-            out.set_len(rows * d_out);
-        }
-    }
-    out
+    multiply(Matrix::new(x, rows, d_in), Matrix::new(w, d_in, d_out))
 }
 
 impl CustomOp2 for Linear {
@@ -72,17 +64,11 @@ impl CustomOp2 for Linear {
             Ok(storage(out, (rows, d_out)))
         })
     }
-
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let dx = x.track_op().then(|| linear(&grad, &w.detach().t()?.contiguous()?)).transpose()?;
-        let dw = w.track_op().then(|| linear(&x.detach().t()?.contiguous()?, &grad)).transpose()?;
-        Ok((dx, dw))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tape;
     use super::super::testing::{check_gradients, values};
     use super::linear;
     use candle_core::{Device, Tensor, Var};
@@ -96,9 +82,10 @@ mod tests {
     fn a_frozen_weight_gets_no_gradient_and_the_input_still_does() {
         let x = Var::from_vec(values(1, 6), (2, 3), &Device::Cpu).unwrap();
         let w = Tensor::from_vec(values(2, 12), (3, 4), &Device::Cpu).unwrap();
-        let grads = linear(x.as_tensor(), &w).unwrap().sum_all().unwrap().backward().unwrap();
-        assert!(grads.get(&w).is_none());
-        assert!(grads.get(x.as_tensor()).is_some());
+        let (y, tape) = tape::record(|| linear(x.as_tensor(), &w)).unwrap();
+        let mut grads = tape.backward(&y, y.ones_like().unwrap()).unwrap();
+        assert!(grads.take(&w).is_none());
+        assert!(grads.take(x.as_tensor()).is_some());
     }
 
     #[test]

@@ -9,19 +9,25 @@
 
 mod add;
 mod attention;
+mod embed;
+mod likelihood;
 mod linear;
 mod norm;
+mod products;
 mod rope;
 mod swiglu;
+pub mod tape;
 
 pub use add::add;
 pub use attention::{Attention, HeadCache, attend, attend_cached};
+pub use embed::embed;
+pub use likelihood::{HeadWeight, cross_entropy, nll};
 pub use linear::linear;
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 pub use swiglu::swiglu;
 
-use candle_core::{CpuStorage, Layout, Result, Shape, WithDType};
+use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
 use pulp::Simd;
 
 /// A number type that the kernels are compiled for.
@@ -109,6 +115,7 @@ pub mod num {
         + std::ops::Div<Output = Self>
         + std::ops::Neg<Output = Self>
         + std::ops::AddAssign
+        + std::ops::MulAssign
     {
         const ZERO: Self;
         const ONE: Self;
@@ -116,6 +123,7 @@ pub mod num {
         fn fma(self, b: Self, c: Self) -> Self;
         fn root(self) -> Self;
         fn larger(self, other: Self) -> Self;
+        fn natural_log(self) -> Self;
         fn of(v: f64) -> Self;
     }
     macro_rules! float {
@@ -135,6 +143,10 @@ pub mod num {
                 #[inline(always)]
                 fn larger(self, other: $t) -> $t {
                     if other > self { other } else { self }
+                }
+                #[inline(always)]
+                fn natural_log(self) -> $t {
+                    self.ln()
                 }
                 #[inline(always)]
                 fn of(v: f64) -> $t {
@@ -217,6 +229,33 @@ fn storage<T: Real>(data: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape
     (T::to_cpu_storage_owned(data), shape.into())
 }
 
+/// Lends the elements of a contiguous CPU tensor.
+fn read<T: Real, R>(x: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(held) => f(slice(held, layout, "a gradient")?),
+        _ => candle_core::bail!("a gradient on another device than the CPU"),
+    }
+}
+
+/// Chooses the compiled number type by name.
+macro_rules! by_type {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => candle_core::bail!("{} computes in f32 or f64, not {other:?}", $op),
+        }
+    };
+}
+use by_type;
+
 /// Chooses the compiled number type by what the storage holds.
 macro_rules! by_dtype {
     ($storage:expr, $op:expr, $T:ident => $body:expr) => {
@@ -241,6 +280,7 @@ use by_dtype;
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::tape;
     use candle_core::{Device, Result, Tensor, Var};
 
     /// Values in [-1, 1] that look random and are the same everywhere.
@@ -256,24 +296,25 @@ pub(crate) mod testing {
         let make = |i: usize, data: Vec<f64>| Tensor::from_vec(data, shapes[i], &device).unwrap();
         let data: Vec<Vec<f64>> =
             shapes.iter().enumerate().map(|(i, s)| values(i as u64, s.iter().product())).collect();
-        let loss = |inputs: &[Tensor]| -> Tensor {
+        let weights = |y: &Tensor| Tensor::from_vec(values(99, y.elem_count()), y.shape(), &device).unwrap();
+        let loss = |inputs: &[Tensor]| -> f64 {
             let y = f(inputs).unwrap();
-            let w = Tensor::from_vec(values(99, y.elem_count()), y.shape(), &device).unwrap();
-            (y * w).unwrap().sum_all().unwrap()
+            (&y * weights(&y)).unwrap().sum_all().unwrap().to_scalar().unwrap()
         };
         let vars: Vec<Var> =
             data.iter().enumerate().map(|(i, d)| Var::from_tensor(&make(i, d.clone())).unwrap()).collect();
         let inputs: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-        let grads = loss(&inputs).backward().unwrap();
+        let (y, tape) = tape::record(|| f(&inputs)).unwrap();
+        let mut grads = tape.backward(&y, weights(&y)).unwrap();
         for i in 0..shapes.len() {
-            let got = grads.get(&vars[i]).expect("every input has a gradient").flatten_all().unwrap();
+            let got = grads.take(&inputs[i]).expect("every input has a gradient").flatten_all().unwrap();
             let got = got.to_vec1::<f64>().unwrap();
             for j in 0..data[i].len() {
                 let at = |h: f64| {
                     let mut moved = data.clone();
                     moved[i][j] += h;
                     let ts: Vec<Tensor> = moved.into_iter().enumerate().map(|(k, d)| make(k, d)).collect();
-                    loss(&ts).to_scalar::<f64>().unwrap()
+                    loss(&ts)
                 };
                 let h = 1e-5;
                 let want = (at(h) - at(-h)) / (2.0 * h);

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation (Zhang and Sennrich 2019): `w * x / sqrt(mean(x^2) + eps)`.
 
-use super::{Kernel, Real, by_dtype, lane_sum, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
 
 struct RmsNorm {
@@ -10,15 +10,62 @@ struct RmsNorm {
 /// Normalises the rows of `x [row, d]` and scales them by `w [d]`.
 pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return normalised(x, eps)?.0.broadcast_mul(w);
+        let inv = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
+        return x.broadcast_mul(&inv)?.broadcast_mul(w);
     }
-    x.contiguous()?.apply_op2(&w.contiguous()?, RmsNorm { eps })
+    let (x, w) = (x.contiguous()?, w.contiguous()?);
+    let y = x.apply_op2_no_bwd(&w, &RmsNorm { eps })?;
+    let inputs = (x.clone(), w.clone());
+    tape::push(&[&x, &w], &y, move |grad, wanted| {
+        let (x, w) = inputs;
+        let grad = grad.contiguous()?;
+        by_type!(x.dtype(), "rms_norm", T => {
+            let (dx, dw) = read::<T, _>(&x, |x| read::<T, _>(&w, |w| read::<T, _>(&grad, |grad| {
+                Ok(vectorised(Back { x, w, grad, eps, weight: wanted[1] }))
+            })))?;
+            let dw = wanted[1].then(|| Tensor::from_vec(dw, w.shape(), w.device())).transpose()?;
+            Ok(vec![Some(Tensor::from_vec(dx, x.shape(), x.device())?), dw])
+        })
+    });
+    Ok(y)
 }
 
-/// `(x * inv, inv)` with `inv = 1 / sqrt(mean(x^2) + eps)`, in tensor operations.
-fn normalised(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
-    let inv = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
-    Ok((x.broadcast_mul(&inv)?, inv))
+/// The gradients of the rows and of the weight.
+struct Back<'a, T> {
+    x: &'a [T],
+    w: &'a [T],
+    grad: &'a [T],
+    eps: f64,
+    /// Whether the weight's is wanted.
+    weight: bool,
+}
+
+impl<T: Real> Kernel for Back<'_, T> {
+    type Out = (Vec<T>, Vec<T>);
+    /// With y = x inv, g = grad w and inv' = -inv^3 x / d: dx = inv (g - y mean(g y)), dw = sum of grad y.
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, _: S) -> (Vec<T>, Vec<T>) {
+        let Back { x, w, grad, eps, weight } = self;
+        let d = w.len().max(1);
+        let scale = T::of(1.0 / d as f64);
+        let (mut dx, mut dw) = (vec![T::ZERO; x.len()], vec![T::ZERO; w.len()]);
+        for ((x, grad), dx) in x.chunks_exact(d).zip(grad.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
+            let inv = T::ONE / lane_sum(x, |v| v * v).fma(scale, T::of(eps)).root();
+            for (((g, grad), w), x) in dx.iter_mut().zip(grad).zip(w).zip(x) {
+                *g = *grad * *w * *x;
+            }
+            let along = lane_sum(dx, |v| v) * inv * inv * scale;
+            for (((dx, grad), w), x) in dx.iter_mut().zip(grad).zip(w).zip(x) {
+                *dx = inv * (*grad * *w - *x * along);
+            }
+            if weight {
+                for ((dw, grad), x) in dw.iter_mut().zip(grad).zip(x) {
+                    *dw += *grad * (*x * inv);
+                }
+            }
+        }
+        (dx, dw)
+    }
 }
 
 struct Normalise<'a, T> {
@@ -57,16 +104,6 @@ impl CustomOp2 for RmsNorm {
         by_dtype!(x, "rms_norm", T => {
             Ok(storage(vectorised(Normalise::<T> { x: slice(x, lx, "rms_norm")?, w: slice(w, lw, "rms_norm")?, eps: self.eps }), lx.shape()))
         })
-    }
-
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (y, inv) = normalised(&x.detach(), self.eps)?;
-        let dw = w.track_op().then(|| (grad * &y)?.sum(0)).transpose()?;
-        let g = grad.broadcast_mul(&w.detach())?;
-        // With y = x inv and inv' = -inv^3 x / d:  dx = inv (g - y mean(g y)).
-        let along = (&g * &y)?.mean_keepdim(D::Minus1)?;
-        let dx = (g - y.broadcast_mul(&along)?)?.broadcast_mul(&inv)?;
-        Ok((Some(dx), dw))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints.
 
-use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
@@ -49,8 +49,12 @@ pub fn rope(
     heads: usize,
     d_head: usize,
 ) -> Result<Tensor> {
-    let (table, positions) = (table.clone(), positions.clone());
-    x.contiguous()?.apply_op1(Rope { table, positions, heads, d_head, sign: 1.0 })
+    let turn = |sign| Rope { table: table.clone(), positions: positions.clone(), heads, d_head, sign };
+    let x = x.contiguous()?;
+    let y = x.apply_op1_no_bwd(&turn(1.0))?;
+    let back = turn(-1.0);
+    tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(grad.contiguous()?.apply_op1_no_bwd(&back)?)]));
+    Ok(y)
 }
 
 struct Rotate<'a, T> {
@@ -96,12 +100,6 @@ impl CustomOp1 for Rope {
             candle_core::bail!("rope: position {p} is beyond the {} positions of the model", self.table.positions)
         }
         by_dtype!(x, "rope", T => Ok(storage(vectorised(Rotate::<T> { op: self, x: slice(x, l, "rope")?, width }), l.shape())))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (table, positions) = (self.table.clone(), self.positions.clone());
-        let back = Rope { table, positions, heads: self.heads, d_head: self.d_head, sign: -self.sign };
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The gated activation of Llama-like MLPs (Shazeer 2020): `silu(gate) * up`, from one fused product.
 
-use super::{Kernel, Real, by_dtype, slice, storage, vectorised};
+use super::{Kernel, Real, by_dtype, by_type, read, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 struct SwiGlu;
@@ -11,7 +11,43 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
         let d = gate_up.dim(1)? / 2;
         return gate_up.narrow(1, 0, d)?.silu()? * gate_up.narrow(1, d, d)?;
     }
-    gate_up.contiguous()?.apply_op1(SwiGlu)
+    let x = gate_up.contiguous()?;
+    let y = x.apply_op1_no_bwd(&SwiGlu)?;
+    let input = x.clone();
+    tape::push(&[&x], &y, move |grad, _| {
+        let (grad, d) = (grad.contiguous()?, input.dim(1)? / 2);
+        by_type!(input.dtype(), "swiglu", T => {
+            let dx = read::<T, _>(&input, |x| read::<T, _>(&grad, |grad| Ok(vectorised(Back { x, grad, d }))))?;
+            Ok(vec![Some(Tensor::from_vec(dx, input.shape(), input.device())?)])
+        })
+    });
+    Ok(y)
+}
+
+/// The gradient of gate and up.
+struct Back<'a, T> {
+    x: &'a [T],
+    grad: &'a [T],
+    d: usize,
+}
+
+impl<T: Real> Kernel for Back<'_, T> {
+    type Out = Vec<T>;
+    /// With s the logistic function of the gate: silu' = s (1 + gate (1 - s)).
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
+        let Back { x, grad, d } = self;
+        let mut out = vec![T::ZERO; x.len()];
+        for ((row, grad), dx) in x.chunks_exact(2 * d).zip(grad.chunks_exact(d)).zip(out.chunks_exact_mut(2 * d)) {
+            let ((gate, up), (d_gate, d_up)) = (row.split_at(d), dx.split_at_mut(d));
+            for ((((dg, du), g), u), grad) in d_gate.iter_mut().zip(d_up).zip(gate).zip(up).zip(grad) {
+                let s = T::ONE / (T::ONE + (-*g).exp_fast());
+                *dg = *grad * *u * s * (T::ONE + *g * (T::ONE - s));
+                *du = *grad * *g * s;
+            }
+        }
+        out
+    }
 }
 
 struct Gate<'a, T> {
@@ -46,17 +82,6 @@ impl CustomOp1 for SwiGlu {
             candle_core::bail!("swiglu: {width} columns are not a gate and an up of one size")
         }
         by_dtype!(x, "swiglu", T => Ok(storage(vectorised(Gate::<T> { x: slice(x, l, "swiglu")?, d: width / 2 }), (rows, width / 2))))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let x = x.detach();
-        let d = x.dim(1)? / 2;
-        let (gate, up) = (x.narrow(1, 0, d)?, x.narrow(1, d, d)?);
-        let s = ((gate.neg()?.exp()? + 1.0)?).recip()?;
-        let silu = (&gate * &s)?;
-        // silu' = s + silu (1 - s)
-        let slope = (&s + (&silu * (1.0 - &s)?)?)?;
-        Ok(Some(Tensor::cat(&[((grad * &up)? * slope)?, (grad * silu)?], 1)?))
     }
 }
 

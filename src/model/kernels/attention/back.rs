@@ -3,9 +3,14 @@
 use super::super::{Kernel, LANES, Real, by_dtype, num, slice, storage, vectorised};
 use super::Attention;
 use super::softmax::softmax;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// The gradient of the fused input from that of what the heads gathered.
+pub fn gradient(qkv: &Tensor, spec: Attention, examples: Arc<Vec<Range<usize>>>, grad: &Tensor) -> Result<Tensor> {
+    Tensor::cat(&[qkv, grad], 1)?.contiguous()?.apply_op1_no_bwd(&AttendBack { spec, examples })
+}
 
 /// The gradient of [`Attend`] from `[qkv | grad]`, row by row: the weights are computed again rather than kept.
 pub struct AttendBack {

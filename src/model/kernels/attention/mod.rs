@@ -12,8 +12,8 @@ mod whole;
 
 pub use cached::{HeadCache, attend_cached};
 
-use super::{Real, by_dtype, num, slice, storage, vectorised};
-use back::AttendBack;
+use super::{Real, by_dtype, num, slice, storage, tape, vectorised};
+use back::gradient;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,7 +52,14 @@ pub fn attend(
     examples: &Arc<Vec<Range<usize>>>,
     asking: Option<&Arc<Vec<Range<usize>>>>,
 ) -> Result<Tensor> {
-    qkv.contiguous()?.apply_op1(Attend { spec, examples: examples.clone(), asking: asking.cloned() })
+    let x = qkv.contiguous()?;
+    let y = x.apply_op1_no_bwd(&Attend { spec, examples: examples.clone(), asking: asking.cloned() })?;
+    if tape::is_wanted(&x) && asking.is_some() {
+        candle_core::bail!("attend: a gradient needs the answers of all rows")
+    }
+    let (input, examples) = (x.clone(), examples.clone());
+    tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(gradient(&input, spec, examples, grad)?)]));
+    Ok(y)
 }
 
 fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
@@ -93,15 +100,6 @@ impl CustomOp1 for Attend {
             }
             Ok(storage(out, (answers, d_out)))
         })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        if self.asking.is_some() {
-            candle_core::bail!("attend: a gradient needs the answers of all rows")
-        }
-        let back = AttendBack { spec: self.spec, examples: self.examples.clone() };
-        let both = Tensor::cat(&[&x.detach(), grad], 1)?;
-        Ok(Some(both.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }
 

@@ -1,0 +1,218 @@
+//! How likely a model finds the next token: head and softmax in one, a few hundred rows at a time, so that
+//! `[row, d_vocab]` never exists as a whole. Where a gradient is wanted it is computed on the way, while the logits of
+//! those rows are at hand.
+
+use super::products::{Matrix, multiply, multiply_add};
+use super::{Kernel, LANES, Real, by_type, fold_lanes, lane_sum, num::Float, read, tape, vectorised};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+/// Rows whose logits exist at the same time.
+const CHUNK: usize = 256;
+
+/// The matrix behind the last norm.
+#[derive(Clone, Copy)]
+pub enum HeadWeight<'a> {
+    /// `[d_model, d_vocab]`
+    Own(&'a Tensor),
+    /// `[d_vocab, d_model]`: the embedding.
+    Tied(&'a Tensor),
+}
+
+impl HeadWeight<'_> {
+    fn tensor(&self) -> &Tensor {
+        match self {
+            HeadWeight::Own(w) | HeadWeight::Tied(w) => w,
+        }
+    }
+}
+
+/// `sum over rows of weight * -ln p(target)`, a scalar, for `h [row, d_model]` and one target and weight per row.
+///
+/// Rows of weight 0 cost nothing. The sum is taken in f64.
+pub fn cross_entropy(
+    h: &Tensor,
+    head: HeadWeight<'_>,
+    targets: Arc<Vec<u32>>,
+    weights: Arc<Vec<f32>>,
+) -> Result<Tensor> {
+    let h = h.contiguous()?;
+    let w = head.tensor();
+    let wanted = [tape::is_wanted(&h), tape::is_wanted(w)];
+    by_type!(h.dtype(), "cross_entropy", T => {
+        let done = run::<T>(&h, head, &targets, Some(&weights), wanted)?;
+        let loss = Tensor::new(T::of(done.loss), h.device())?;
+        let (h_shape, w_shape, device) = (h.shape().clone(), w.shape().clone(), h.device().clone());
+        tape::push(&[&h, w], &loss, move |grad, _| {
+            let seed: T = grad.to_scalar()?;
+            let scaled = |mut all: Vec<T>, shape: candle_core::Shape| {
+                if seed != T::ONE {
+                    all.iter_mut().for_each(|v| *v *= seed);
+                }
+                Tensor::from_vec(all, shape, &device)
+            };
+            let dh = wanted[0].then(|| scaled(done.dh, h_shape)).transpose()?;
+            Ok(vec![dh, wanted[1].then(|| scaled(done.dw, w_shape)).transpose()?])
+        });
+        Ok(loss)
+    })
+}
+
+/// `-ln p(target)` of every row, in nats; no gradient.
+pub fn nll(h: &Tensor, head: HeadWeight<'_>, targets: &[u32]) -> Result<Vec<f32>> {
+    let h = h.contiguous()?;
+    by_type!(h.dtype(), "nll", T => {
+        let done = run::<T>(&h, head, targets, None, [false; 2])?;
+        Ok(done.rows.into_iter().map(|v| v as f32).collect())
+    })
+}
+
+struct Done<T> {
+    loss: f64,
+    /// Of every row; empty where weights are given.
+    rows: Vec<f64>,
+    dh: Vec<T>,
+    dw: Vec<T>,
+}
+
+fn run<T: Real>(
+    h: &Tensor,
+    head: HeadWeight<'_>,
+    targets: &[u32],
+    weights: Option<&[f32]>,
+    wanted: [bool; 2],
+) -> Result<Done<T>> {
+    let (rows, d) = h.dims2()?;
+    let tied = matches!(head, HeadWeight::Tied(_));
+    let w = head.tensor().contiguous()?;
+    let (a, b) = w.dims2()?;
+    let (width, vocab) = if tied { (b, a) } else { (a, b) };
+    if width != d || targets.len() != rows || weights.is_some_and(|w| w.len() != rows) {
+        candle_core::bail!("cross_entropy: rows [{rows}, {d}] for a head of {width} and {} targets", targets.len())
+    }
+    if let Some(t) = targets.iter().find(|t| **t as usize >= vocab) {
+        candle_core::bail!("cross_entropy: target {t} is outside the vocabulary of {vocab}")
+    }
+    let counted: Vec<usize> = (0..rows).filter(|r| weights.is_none_or(|w| w[*r] != 0.0)).collect();
+    let zeros = |want: bool, n: usize| vec![T::ZERO; if want { n } else { 0 }];
+    let mut done = Done { loss: 0.0, rows: Vec::new(), dh: zeros(wanted[0], rows * d), dw: zeros(wanted[1], a * b) };
+    read::<T, _>(h, |h| {
+        read::<T, _>(&w, |w| {
+            let stored = Matrix::new(w, a, b);
+            for part in counted.chunks(CHUNK) {
+                let mine: Vec<T> = part.iter().flat_map(|r| &h[r * d..(r + 1) * d]).copied().collect();
+                let mine = Matrix::new(&mine, part.len(), d);
+                let mut logits = multiply(mine, if tied { stored.t() } else { stored });
+                let of: Vec<(u32, T)> = part.iter().map(|r| (targets[*r], weights.map_or(T::ONE, |w| T::of(w[*r].into())))).collect();
+                let each = vectorised(Losses { logits: &mut logits, vocab, of: &of });
+                match weights {
+                    Some(_) => done.loss += each.iter().zip(&of).map(|(l, (_, w))| l.to_f64() * w.to_f64()).sum::<f64>(),
+                    None => done.rows.extend(each.iter().map(|l| l.to_f64())),
+                }
+                let slopes = Matrix::new(&logits, part.len(), vocab);
+                if wanted[0] {
+                    let dh = multiply(slopes, if tied { stored } else { stored.t() });
+                    for (r, row) in part.iter().zip(dh.chunks_exact(d)) {
+                        done.dh[r * d..(r + 1) * d].copy_from_slice(row);
+                    }
+                }
+                if wanted[1] {
+                    match tied {
+                        true => multiply_add(slopes.t(), mine, &mut done.dw),
+                        false => multiply_add(mine.t(), slopes, &mut done.dw),
+                    }
+                }
+            }
+            Ok(())
+        })
+    })?;
+    Ok(done)
+}
+
+/// Turns logits into `weight * (p - [target])`, and gives `-ln p(target)` of every row.
+struct Losses<'a, T> {
+    logits: &'a mut [T],
+    vocab: usize,
+    of: &'a [(u32, T)],
+}
+
+impl<T: Real> Kernel for Losses<'_, T> {
+    type Out = Vec<T>;
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
+        let mut losses = Vec::with_capacity(self.of.len());
+        for (row, (target, weight)) in self.logits.chunks_exact_mut(self.vocab).zip(self.of) {
+            let mut top = [T::LOWEST; LANES];
+            let chunks = row.chunks_exact(LANES);
+            for (m, x) in top.iter_mut().zip(chunks.remainder()) {
+                *m = m.larger(*x);
+            }
+            for c in chunks {
+                for (m, x) in top.iter_mut().zip(c) {
+                    *m = m.larger(*x);
+                }
+            }
+            let top = fold_lanes(top, |a, b| a.larger(b));
+            let at = row[*target as usize] - top;
+            for x in row.iter_mut() {
+                *x = (*x - top).exp_fast();
+            }
+            let sum = lane_sum(row, |v| v);
+            losses.push(sum.natural_log() - at);
+            let scale = *weight / sum;
+            for x in row.iter_mut() {
+                *x *= scale;
+            }
+            row[*target as usize] = row[*target as usize] - *weight;
+        }
+        losses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_gradients, values};
+    use super::*;
+    use candle_core::Device;
+
+    fn task() -> (Arc<Vec<u32>>, Arc<Vec<f32>>) {
+        (Arc::new(vec![1, 0, 4, 2]), Arc::new(vec![1.0, 0.0, 0.5, 2.0]))
+    }
+
+    #[test]
+    fn gradient_agrees_with_finite_differences() {
+        let (targets, weights) = task();
+        let loss = |h: &Tensor, head: HeadWeight| cross_entropy(h, head, targets.clone(), weights.clone());
+        check_gradients(&[&[4, 3], &[3, 5]], |x| loss(&x[0], HeadWeight::Own(&x[1])));
+        check_gradients(&[&[4, 3], &[5, 3]], |x| loss(&x[0], HeadWeight::Tied(&x[1])));
+    }
+
+    #[test]
+    fn the_loss_is_the_weighted_sum_of_negative_log_probabilities() {
+        let h = Tensor::from_vec(values(1, 12), (4, 3), &Device::Cpu).unwrap();
+        let w = Tensor::from_vec(values(2, 15), (3, 5), &Device::Cpu).unwrap();
+        let (targets, weights) = task();
+        let logits = h.matmul(&w).unwrap().to_vec2::<f64>().unwrap();
+        let want: Vec<f64> = logits
+            .iter()
+            .zip(targets.iter())
+            .map(|(row, t)| row.iter().map(|x| x.exp()).sum::<f64>().ln() - row[*t as usize])
+            .collect();
+        let got = nll(&h, HeadWeight::Own(&w), &targets).unwrap();
+        assert!(got.iter().zip(&want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{got:?} for {want:?}");
+        let total = cross_entropy(&h, HeadWeight::Own(&w), targets, weights).unwrap().to_scalar::<f64>().unwrap();
+        assert!((total - (want[0] + 0.5 * want[2] + 2.0 * want[3])).abs() < 1e-12);
+    }
+
+    #[test]
+    fn many_rows_are_cut_into_parts_that_change_nothing() {
+        let n = CHUNK + 3;
+        let h = Tensor::from_vec(values(3, n * 4), (n, 4), &Device::Cpu).unwrap();
+        let w = Tensor::from_vec(values(4, 24), (6, 4), &Device::Cpu).unwrap();
+        let targets: Vec<u32> = (0..n).map(|i| (i % 6) as u32).collect();
+        let all = nll(&h, HeadWeight::Tied(&w), &targets).unwrap();
+        let last = nll(&h.narrow(0, CHUNK, 3).unwrap(), HeadWeight::Tied(&w), &targets[CHUNK..]).unwrap();
+        assert!(all[CHUNK..].iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert!(nll(&h, HeadWeight::Tied(&w), &vec![6; n]).is_err());
+    }
+}
