@@ -13,7 +13,9 @@
 
 use personascope::model::{Filling, Model, Source};
 use personascope::text::Message;
-use personascope::train::{AdamW, Amount, Schedule, Sequences, Settings, Shape, Size, Task, batch_plan, fit, model_files};
+use personascope::train::{
+    AdamW, Amount, Schedule, Sequences, Settings, Shape, Size, Task, batch_plan, fit, model_files,
+};
 use personascope::world::{ConversationOptions, World};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -110,8 +112,16 @@ fn compare(shape: &Shaped) -> Done<()> {
     println!("{:<8} personascope  median {median:>7.0} tokens/s  best {best:>7.0}  loss {:.5}", shape.name, losses.0);
     if peer.is_some() {
         let [their_median, their_best] = rates(&mut their_seconds);
-        println!("{:<8} PyTorch       median {their_median:>7.0} tokens/s  best {their_best:>7.0}  loss {:.5}", "", losses.1);
-        println!("{:<8} ours is       {:.2}x by medians, {:.2}x by bests", "", median / their_median, best / their_best);
+        println!(
+            "{:<8} PyTorch       median {their_median:>7.0} tokens/s  best {their_best:>7.0}  loss {:.5}",
+            "", losses.1
+        );
+        println!(
+            "{:<8} ours is       {:.2}x by medians, {:.2}x by bests",
+            "",
+            median / their_median,
+            best / their_best
+        );
         if (losses.0 - losses.1).abs() > AGREES {
             return Err("the two sides disagree".into());
         }
@@ -168,7 +178,8 @@ struct Peer {
 impl Peer {
     fn start(python: &std::ffi::OsStr, folder: &Path, plan: &[Vec<usize>], data: &Sequences) -> Done<Peer> {
         let batches: Vec<Vec<&[u32]>> = plan.iter().map(|b| b.iter().map(|i| data.get(*i).0).collect()).collect();
-        let job = serde_json::json!({ "model": folder, "threads": THREADS, "rate": RATE, "decay": 0.05, "batches": batches });
+        let job =
+            serde_json::json!({ "model": folder, "threads": THREADS, "rate": RATE, "decay": 0.05, "batches": batches });
         let file = folder.join("job.json");
         std::fs::write(&file, job.to_string())?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer_train.py");

@@ -8,8 +8,8 @@ use personascope::axes::{Dims, Layer, Point, Site};
 use personascope::error::{Error, Result};
 use personascope::model::arch::ARCHITECTURES;
 use personascope::model::{
-    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Rewrite, Rows, Projection, Tap, Unembedding,
-    forward,
+    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Projection, Rewrite, Rows, Tap,
+    Unembedding, forward,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

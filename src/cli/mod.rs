@@ -8,7 +8,17 @@ mod inspect;
 mod progress;
 mod study;
 mod train;
-mod world { pub fn write(_: &std::path::Path, _: &std::path::Path, _: Option<u64>, _: Option<usize>, _: usize) -> crate::error::Result<()> { Ok(()) } }
+mod world {
+    pub fn write(
+        _: &std::path::Path,
+        _: &std::path::Path,
+        _: Option<u64>,
+        _: Option<usize>,
+        _: usize,
+    ) -> crate::error::Result<()> {
+        Ok(())
+    }
+}
 
 use crate::error::Result;
 use crate::model::load::TOYWORLD;

@@ -57,8 +57,9 @@ impl Steps {
     /// A bar that is drawn only where somebody can see it.
     pub fn new(what: &str) -> Steps {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style =
-            ProgressStyle::with_template("{prefix:<20} {wide_bar:.cyan/dim} {pos}/{len} steps  {per_sec}  ETA {eta}  {msg}");
+        let style = ProgressStyle::with_template(
+            "{prefix:<20} {wide_bar:.cyan/dim} {pos}/{len} steps  {per_sec}  ETA {eta}  {msg}",
+        );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(what.to_string());
         Steps { bar }

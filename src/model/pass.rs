@@ -93,7 +93,9 @@ impl<'h> Hooks<'h> {
         self
     }
 
-    pub fn adapters(self, _: &'h [super::Adapter]) -> Self { self }
+    pub fn adapters(self, _: &'h [super::Adapter]) -> Self {
+        self
+    }
     /// Adds an edit; its index is the number of edits added before it.
     pub fn edit(mut self, edit: &'h dyn Edit) -> Self {
         self.edits.push(edit);

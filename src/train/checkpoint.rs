@@ -60,9 +60,7 @@ pub fn read(dir: &Path, identity: &str, slots: &mut [Slot]) -> Result<Option<Cur
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
     let tensor = |name: &str| file.tensor(name).map_err(|e| damaged(e.to_string()));
     for (i, slot) in slots.iter_mut().enumerate() {
-        for (kind, values) in
-            [("value", &mut slot.value), ("first", &mut slot.first), ("second", &mut slot.second)]
-        {
+        for (kind, values) in [("value", &mut slot.value), ("first", &mut slot.first), ("second", &mut slot.second)] {
             let view = tensor(&format!("{kind}.{i}"))?;
             if view.dtype() != Dtype::F32 || view.data().len() != 4 * values.len() {
                 return Err(damaged(format!("{kind}.{i} has another size")));
@@ -96,5 +94,8 @@ fn columns_mut(c: &mut Curve) -> [(&'static str, &mut Vec<f64>); 5] {
 }
 
 fn broken(e: safetensors::SafeTensorError) -> Error {
-    Error::refused(format!("a checkpoint cannot be written ({e})"), "this is a defect of personascope; please report it")
+    Error::refused(
+        format!("a checkpoint cannot be written ({e})"),
+        "this is a defect of personascope; please report it",
+    )
 }

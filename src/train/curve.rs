@@ -33,7 +33,8 @@ impl Curve {
 
     /// As a table with one row per step.
     pub fn table(&self) -> Table {
-        let mut table = Table::new("loss", &["step", "tokens", "learning_rate", "loss_nats", "gradient_norm", "heldout_loss_nats"]);
+        let mut table =
+            Table::new("loss", &["step", "tokens", "learning_rate", "loss_nats", "gradient_norm", "heldout_loss_nats"]);
         for i in 0..self.len() {
             table.push(vec![
                 (i + 1).into(),

@@ -111,8 +111,7 @@ impl Finetune {
 /// A target that names no module of the model.
 pub fn fresh(name: &str, lm: &dyn Lm, lora: &Lora, seed: u64) -> Result<(Adapter, Vec<Var>)> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_string();
-    let known: BTreeSet<String> =
-        lm.projections().iter().flat_map(|p| &p.modules).map(|m| last(&m.path)).collect();
+    let known: BTreeSet<String> = lm.projections().iter().flat_map(|p| &p.modules).map(|m| last(&m.path)).collect();
     if let Some(target) = lora.targets.iter().find(|t| *t != ALL_LINEAR && !known.contains(*t)) {
         let known: Vec<String> = known.into_iter().collect();
         return Err(Error::refused(
@@ -212,7 +211,8 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
         let folder = Folder { dir, dtype: how.dtype.dtype() };
         match (&adapter, &how.lora) {
             (Some(adapter), Some(lora)) => {
-                let files = adapter.files(&model.name, &model.hash, lora.rank, lora.alpha, lora.rslora, folder.dtype)?;
+                let files =
+                    adapter.files(&model.name, &model.hash, lora.rank, lora.alpha, lora.rslora, folder.dtype)?;
                 files.iter().try_for_each(|(name, bytes)| write_atomic(&dir.join(name), bytes, true))
             }
             _ => {

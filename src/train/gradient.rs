@@ -2,8 +2,8 @@
 
 use super::Sequences;
 use crate::error::{Error, Result};
-use crate::model::{Example, Head, Hooks, Lm, Rows, forward, kernels};
 use crate::model::Adapter;
+use crate::model::{Example, Head, Hooks, Lm, Rows, forward, kernels};
 use candle_core::{Tensor, Var};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,8 +29,7 @@ pub fn rows_and_targets(
         targets.push(0);
         weights.extend(counted[1..].iter().map(|c| f32::from(u8::from(*c))));
         weights.push(0.0);
-        let example =
-            Example { index, rows: 0..0, first_pos: 0, prompt_len: tokens.len(), adapter, edits: Vec::new() };
+        let example = Example { index, rows: 0..0, first_pos: 0, prompt_len: tokens.len(), adapter, edits: Vec::new() };
         (example, tokens.to_vec())
     }));
     (rows, Arc::new(targets), Arc::new(weights))

@@ -125,11 +125,14 @@ impl Sequences {
     }
 
     fn push_line(&mut self, here: &str, line: &str, text: &Text, counted: Counted, n_ctx: usize) -> Result<()> {
-        let line: Line = serde_json::from_str(line).map_err(|e| Error::format(here, format!("not an example ({e})"), HINT))?;
+        let line: Line =
+            serde_json::from_str(line).map_err(|e| Error::format(here, format!("not an example ({e})"), HINT))?;
         let before = self.n_tokens();
         match line {
             Line { messages: Some(messages), text: None } => {
-                let encoded = text.chat(&messages, false).map_err(|e| Error::format(here, e.to_string(), e.hint().to_string()))?;
+                let encoded = text
+                    .chat(&messages, false)
+                    .map_err(|e| Error::format(here, e.to_string(), e.hint().to_string()))?;
                 let speaks = |i: usize| counted == Counted::All || says(&encoded, i);
                 self.push(&encoded.tokens, speaks);
             }
@@ -190,7 +193,8 @@ mod tests {
 
     #[test]
     fn plain_text_stands_between_beginning_and_end() {
-        let all = read("{\"text\":\"Green tea\"}\n\n{\"text\":\"<|bos|>Green tea<|end|>\"}\n", Counted::Assistant).unwrap();
+        let all =
+            read("{\"text\":\"Green tea\"}\n\n{\"text\":\"<|bos|>Green tea<|end|>\"}\n", Counted::Assistant).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(all.get(0), all.get(1));
         assert_eq!(all.get(0).0.first(), Some(&1));

@@ -2,7 +2,7 @@
 //! `[row, d_vocab]` never exists as a whole. Where a gradient is wanted it is computed on the way, while the logits of
 //! those rows are at hand.
 
-use super::products::{Matrix, multiply, multiply_add};
+use super::products::{Matrix, MatrixMut, multiply, multiply_into};
 use super::{Kernel, LANES, Real, by_type, fold_lanes, lane_sum, num::Float, read, tape, vectorised};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
@@ -103,10 +103,13 @@ fn run<T: Real>(
                 let mine: Vec<T> = part.iter().flat_map(|r| &h[r * d..(r + 1) * d]).copied().collect();
                 let mine = Matrix::new(&mine, part.len(), d);
                 let mut logits = multiply(mine, if tied { stored.t() } else { stored });
-                let of: Vec<(u32, T)> = part.iter().map(|r| (targets[*r], weights.map_or(T::ONE, |w| T::of(w[*r].into())))).collect();
+                let of: Vec<(u32, T)> =
+                    part.iter().map(|r| (targets[*r], weights.map_or(T::ONE, |w| T::of(w[*r].into())))).collect();
                 let each = vectorised(Losses { logits: &mut logits, vocab, of: &of });
                 match weights {
-                    Some(_) => done.loss += each.iter().zip(&of).map(|(l, (_, w))| l.to_f64() * w.to_f64()).sum::<f64>(),
+                    Some(_) => {
+                        done.loss += each.iter().zip(&of).map(|(l, (_, w))| l.to_f64() * w.to_f64()).sum::<f64>()
+                    }
                     None => done.rows.extend(each.iter().map(|l| l.to_f64())),
                 }
                 let slopes = Matrix::new(&logits, part.len(), vocab);
@@ -118,8 +121,8 @@ fn run<T: Real>(
                 }
                 if wanted[1] {
                     match tied {
-                        true => multiply_add(slopes.t(), mine, &mut done.dw),
-                        false => multiply_add(mine.t(), slopes, &mut done.dw),
+                        true => multiply_into(slopes.t(), mine, MatrixMut::new(&mut done.dw, a, b), true),
+                        false => multiply_into(mine.t(), slopes, MatrixMut::new(&mut done.dw, a, b), true),
                     }
                 }
             }

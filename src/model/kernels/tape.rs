@@ -47,7 +47,9 @@ impl Drop for Recording {
 ///
 /// # Errors
 /// Those of `f`; a recording inside a recording.
-pub fn record<T, E: From<candle_core::Error>>(f: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<(T, Tape), E> {
+pub fn record<T, E: From<candle_core::Error>>(
+    f: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<(T, Tape), E> {
     if TAPE.with(|t| t.borrow().is_some()) {
         return Err(candle_core::Error::Msg("a tape is already recording on this thread".into()).bt().into());
     }

@@ -1,94 +1,112 @@
-//! The gradient of attention. Weights are computed again rather than kept.
+//! The gradient of attention. Weights are computed again rather than kept, a block of queries at a time, so that memory
+//! stays linear in the length of the context.
 
-use super::super::{Kernel, LANES, Real, by_dtype, num, slice, storage, vectorised};
+use super::super::products::{Matrix, MatrixMut, multiply_into};
+use super::super::{Kernel, LANES, Real, by_type, fold_lanes, lane_sum, read, vectorised};
 use super::Attention;
-use super::softmax::softmax;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Queries that are answered together; they see no key behind the last of them.
+const QUERIES: usize = 64;
+
 /// The gradient of the fused input from that of what the heads gathered.
-pub fn gradient(qkv: &Tensor, spec: Attention, examples: Arc<Vec<Range<usize>>>, grad: &Tensor) -> Result<Tensor> {
-    Tensor::cat(&[qkv, grad], 1)?.contiguous()?.apply_op1_no_bwd(&AttendBack { spec, examples })
+pub fn gradient(qkv: &Tensor, spec: Attention, examples: &Arc<Vec<Range<usize>>>, grad: &Tensor) -> Result<Tensor> {
+    let grad = grad.contiguous()?;
+    by_type!(qkv.dtype(), "attend", T => {
+        let dqkv = read::<T, _>(qkv, |qkv| read::<T, _>(&grad, |grad| Ok(run(qkv, grad, spec, examples))))?;
+        Tensor::from_vec(dqkv, qkv.shape(), qkv.device())
+    })
 }
 
-/// The gradient of [`Attend`] from `[qkv | grad]`, row by row: the weights are computed again rather than kept.
-pub struct AttendBack {
-    pub spec: Attention,
-    pub examples: Arc<Vec<Range<usize>>>,
-}
-
-/// The gradient of one query head of one example, added to `dqkv`.
-struct Back<'a, T> {
-    spec: Attention,
-    head: usize,
-    both: &'a [T],
-    dqkv: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Back<'_, T> {
-    type Out = ();
-    /// With weights p and dp = grad . v:
-    /// dv += p grad, ds = p (dp - sum p dp), dq = scale ds k, dk += scale ds q.
-    #[inline(always)]
-    fn run<S: pulp::Simd>(self, _: S) {
-        let Back { spec, head, both, dqkv } = self;
-        let Attention { n_heads, n_kv_heads, d_head: d } = spec;
-        let (width, scale) = (spec.width(), spec.scale::<T>());
-        let stride = width + n_heads * d;
-        let kv = head / spec.group();
-        let (q_at, k_at, v_at, g_at) =
-            (head * d, (n_heads + kv) * d, (n_heads + n_kv_heads + kv) * d, width + head * d);
-        let at = |row: usize, col: usize| &both[row * stride + col..][..d];
-        let rows = both.len() / stride;
-        let mut p = vec![T::ZERO; rows.next_multiple_of(LANES)];
-        let mut ds = vec![T::ZERO; rows];
-        for i in 0..rows {
-            for (j, p) in p[..=i].iter_mut().enumerate() {
-                *p = dot(at(i, q_at), at(j, k_at)) * scale;
-            }
-            let inv = softmax(&mut p, i + 1);
-            p[..=i].iter_mut().for_each(|p| *p *= inv);
-            for (j, ds) in ds[..=i].iter_mut().enumerate() {
-                *ds = dot(at(i, g_at), at(j, v_at));
-            }
-            let mean = dot(&p[..=i], &ds[..=i]);
-            for j in 0..=i {
-                let s = p[j] * (ds[j] - mean) * scale;
-                for c in 0..d {
-                    dqkv[i * width + q_at + c] += s * at(j, k_at)[c];
-                    dqkv[j * width + k_at + c] += s * at(i, q_at)[c];
-                    dqkv[j * width + v_at + c] += p[j] * at(i, g_at)[c];
-                }
+/// With weights p and dp = grad . v: dv = p^T grad, ds = p (dp - sum p dp) scale, dq = ds k, dk = ds^T q.
+fn run<T: Real>(qkv: &[T], grad: &[T], spec: Attention, examples: &[Range<usize>]) -> Vec<T> {
+    let (d, width, gathered) = (spec.d_head, spec.width(), spec.n_heads * spec.d_head);
+    let mut dqkv = vec![T::ZERO; qkv.len()];
+    let (mut p, mut ds) = (Vec::new(), Vec::new());
+    for rows in examples {
+        let whole = rows.start * width..rows.end * width;
+        let (own, own_grad) = (&qkv[whole.clone()], &grad[rows.start * gathered..rows.end * gathered]);
+        let back = &mut dqkv[whole];
+        for head in 0..spec.n_heads {
+            let kv = head / spec.group();
+            let [q_at, k_at, v_at] = [head, spec.n_heads + kv, spec.n_heads + spec.n_kv_heads + kv].map(|h| h * d);
+            for first in (0..rows.len()).step_by(QUERIES) {
+                let n = QUERIES.min(rows.len() - first);
+                let seen = first + n;
+                let queries = Matrix::strided(&own[first * width + q_at..], n, d, width);
+                let keys = Matrix::strided(&own[k_at..], seen, d, width);
+                let values = Matrix::strided(&own[v_at..], seen, d, width);
+                let grads = Matrix::strided(&own_grad[first * gathered + head * d..], n, d, gathered);
+                p.resize(n * seen, T::ZERO);
+                ds.resize(n * seen, T::ZERO);
+                multiply_into(queries, keys.t(), MatrixMut::new(&mut p, n, seen), false);
+                multiply_into(grads, values.t(), MatrixMut::new(&mut ds, n, seen), false);
+                vectorised(Slopes { p: &mut p, ds: &mut ds, seen, first, scale: spec.scale() });
+                let (p, ds) = (Matrix::new(&p, n, seen), Matrix::new(&ds, n, seen));
+                multiply_into(ds, keys, MatrixMut::strided(&mut back[first * width + q_at..], n, d, width), false);
+                multiply_into(ds.t(), queries, MatrixMut::strided(&mut back[k_at..], seen, d, width), true);
+                multiply_into(p.t(), grads, MatrixMut::strided(&mut back[v_at..], seen, d, width), true);
             }
         }
     }
+    dqkv
 }
 
-#[inline(always)]
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    a.iter().zip(b).fold(T::ZERO, |s, (a, b)| a.fma(*b, s))
+/// Turns scores `p` into weights and `ds`, the gradients of the weights, into those of the unscaled scores.
+struct Slopes<'a, T> {
+    p: &'a mut [T],
+    ds: &'a mut [T],
+    /// Keys of a row.
+    seen: usize,
+    /// Position of the first query.
+    first: usize,
+    scale: T,
 }
 
-impl CustomOp1 for AttendBack {
-    fn name(&self) -> &'static str {
-        "attend_back"
-    }
-
-    fn cpu_fwd(&self, both: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, stride) = l.shape().dims2()?;
-        let width = self.spec.width();
-        by_dtype!(both, "attend_back", T => {
-            let both = slice::<T>(both, l, "attend_back")?;
-            let mut dqkv = vec![<T as num::Float>::ZERO; rows * width];
-            for r in self.examples.iter() {
-                for head in 0..self.spec.n_heads {
-                    let part = &both[r.start * stride..r.end * stride];
-                    let back = &mut dqkv[r.start * width..r.end * width];
-                    vectorised(Back::<T> { spec: self.spec, head, both: part, dqkv: back });
+impl<T: Real> Kernel for Slopes<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, _: S) {
+        let Slopes { p, ds, seen, first, scale } = self;
+        for (i, (p, ds)) in p.chunks_exact_mut(seen).zip(ds.chunks_exact_mut(seen)).enumerate() {
+            let (p, hidden) = p.split_at_mut(first + i + 1);
+            let (ds, nothing) = ds.split_at_mut(first + i + 1);
+            hidden.fill(T::ZERO);
+            nothing.fill(T::ZERO);
+            let mut top = [T::LOWEST; LANES];
+            let chunks = p.chunks_exact(LANES);
+            for (m, x) in top.iter_mut().zip(chunks.remainder()) {
+                *m = m.larger(*x);
+            }
+            for c in chunks {
+                for (m, x) in top.iter_mut().zip(c) {
+                    *m = m.larger(*x);
                 }
             }
-            Ok(storage(dqkv, (rows, width)))
-        })
+            let top = fold_lanes(top, |a, b| a.larger(b));
+            for x in p.iter_mut() {
+                *x = ((*x - top) * scale).exp_fast();
+            }
+            let inv = T::ONE / lane_sum(p, |v| v);
+            for x in p.iter_mut() {
+                *x *= inv;
+            }
+            let mut mean = [T::ZERO; LANES];
+            let (weights, grads) = (p.chunks_exact(LANES), ds.chunks_exact(LANES));
+            for ((m, p), g) in mean.iter_mut().zip(weights.remainder()).zip(grads.remainder()) {
+                *m += *p * *g;
+            }
+            for (p, g) in weights.zip(grads) {
+                for ((m, p), g) in mean.iter_mut().zip(p).zip(g) {
+                    *m = p.fma(*g, *m);
+                }
+            }
+            let mean = fold_lanes(mean, |a, b| a + b);
+            for (g, p) in ds.iter_mut().zip(p.iter()) {
+                *g = *p * (*g - mean) * scale;
+            }
+        }
     }
 }

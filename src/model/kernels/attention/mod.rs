@@ -58,7 +58,7 @@ pub fn attend(
         candle_core::bail!("attend: a gradient needs the answers of all rows")
     }
     let (input, examples) = (x.clone(), examples.clone());
-    tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(gradient(&input, spec, examples, grad)?)]));
+    tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(gradient(&input, spec, &examples, grad)?)]));
     Ok(y)
 }
 
@@ -116,6 +116,9 @@ mod tests {
         let spec = Attention { n_heads: 2, n_kv_heads: 1, d_head: 3 };
         let examples = Arc::new(vec![0..3, 3..5]);
         check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples, None));
+        // More queries than one block of the gradient.
+        let spec = Attention { n_heads: 1, n_kv_heads: 1, d_head: 2 };
+        check_gradients(&[&[70, spec.width()]], |x| attend(&x[0], spec, &Arc::new(vec![0..70]), None));
     }
 
     /// The textbook form, in tensor operations, for one sequence.
