@@ -7,6 +7,7 @@ mod generate;
 mod inspect;
 mod progress;
 mod study;
+mod world;
 
 use crate::error::Result;
 use crate::model::load::TOYWORLD;
@@ -46,6 +47,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Say what a file or a model folder holds, and whether it is sound
     Inspect(inspect::InspectArgs),
+    /// Write the text of a planted world, its tokenizer and its truth
+    World(world::WorldArgs),
 }
 
 /// Which model, on what.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::capture(args),
         Command::Generate(args) => generate::generate(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::World(args) => world::world(args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
