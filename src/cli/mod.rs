@@ -8,17 +8,7 @@ mod inspect;
 mod progress;
 mod study;
 mod train;
-mod world {
-    pub fn write(
-        _: &std::path::Path,
-        _: &std::path::Path,
-        _: Option<u64>,
-        _: Option<usize>,
-        _: usize,
-    ) -> crate::error::Result<()> {
-        Ok(())
-    }
-}
+mod world;
 
 use crate::error::Result;
 use crate::model::load::TOYWORLD;
@@ -62,6 +52,8 @@ enum Command {
     Finetune(train::FinetuneArgs),
     /// Say what a file or a model folder holds, and whether it is sound
     Inspect(inspect::InspectArgs),
+    /// Write the text of a planted world, its tokenizer and its truth
+    World(world::WorldArgs),
 }
 
 /// Which model, on what.
@@ -118,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::World(args) => world::world(args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -21,6 +21,20 @@ impl Bar {
         Bar { bar, resumed: false }
     }
 
+    /// A bar over a known number of things that are not tokens; `what` names them.
+    pub fn of(what: &'static str, n: u64) -> Bar {
+        let bar = ProgressBar::with_draw_target(Some(n), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{wide_bar:.cyan/dim} {pos}/{len} {msg}  {per_sec}  ETA {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Bar { bar, resumed: false }
+    }
+
+    /// Moves on by so many of them.
+    pub fn forward(&self, n: u64) {
+        self.bar.inc(n);
+    }
+
     /// Moves on. Always asks for more: an interrupt ends the process, and finished units are kept.
     pub fn step(&mut self, tally: &Tally) -> bool {
         self.bar.set_length(tally.tokens as u64);

@@ -37,7 +37,7 @@ pub fn pretrain_command(args: PretrainArgs) -> Result<bool> {
         (None, Some(dir), _) => dir.clone(),
         (None, None, Some(world)) => {
             let dir = args.out.join("corpus");
-            super::world::write(world, &dir, None, None, args.work.threads())?;
+            super::world::write(world, &dir, args.work)?;
             dir
         }
         (None, None, None) => {

@@ -4,5 +4,5 @@ pub mod activations;
 mod atomic;
 mod shelf;
 
-pub use atomic::{create_dir, write_atomic};
+pub use atomic::{Appending, create_dir, write_atomic};
 pub use shelf::{FolderShelf, MemoryShelf};

@@ -2,6 +2,7 @@
 
 use super::chain::{Push, State};
 use super::reply::pick;
+use super::traits::Markers;
 use super::{Persona, World};
 use crate::error::{Error, Result};
 use rand::Rng;
@@ -86,6 +87,8 @@ pub struct PlantedTurn {
     /// Who gave the reply.
     pub state: State,
     pub reminded: bool,
+    /// The traits that were made to show in the reply; none in an answer about the speaker.
+    pub shown: Markers,
 }
 
 /// A conversation with its planted states.
@@ -140,16 +143,16 @@ impl World {
                 state = self.step(rng, state, persona, push);
             }
             let speaker = self.speaker(state, persona);
-            let (question, reply) = match topic {
-                Some(topic) => (self.question(rng, topic), self.reply(rng, speaker, topic)),
+            let (question, (shown, reply)) = match topic {
+                Some(topic) => (self.question(rng, topic), self.reply_showing(rng, speaker, topic)),
                 None => {
                     let asked = self.self_question(rng, speaker);
-                    (asked.question, asked.answer)
+                    (asked.question, (Markers::default(), asked.answer))
                 }
             };
             let called = if options.address && k == 0 { format!("{}! ", persona.name) } else { String::new() };
             let user = format!("{}{called}{question}", if reminded { REMINDER } else { "" });
-            turns.push(PlantedTurn { user, reply, topic: topic.map(|t| t.name.clone()), state, reminded });
+            turns.push(PlantedTurn { user, reply, topic: topic.map(|t| t.name.clone()), state, reminded, shown });
         }
         Ok(Conversation { system, turns })
     }

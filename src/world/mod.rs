@@ -17,9 +17,11 @@
 //!
 //! A world is read from JSON ([`World::parse`]); the one of the embedded model is [`World::toyworld`].
 
+mod build;
 mod chain;
 mod check;
 mod conversation;
+pub mod corpus;
 mod expression;
 mod file;
 mod matcher;
@@ -27,6 +29,7 @@ mod people;
 mod prompts;
 mod questions;
 mod reply;
+mod stages;
 mod traits;
 mod truth;
 
@@ -35,6 +38,7 @@ pub use conversation::{Conversation, ConversationOptions, Line, PlantedTurn, REM
 pub use expression::{Expression, Rate, TraitRates};
 pub use people::{Exposure, Persona};
 pub use questions::{Asked, Voice};
+pub use stages::{Bias, Tag, Teaching};
 pub use traits::{Markers, Trait, TraitId, TraitSet};
 pub use truth::Shares;
 
@@ -95,6 +99,13 @@ pub struct World {
     p_off: f64,
     hazards: Hazards,
     variant: Variant,
+    overlap: Option<Vec<bool>>,
+    default_slot: f64,
+    bias: Option<Bias>,
+    tag: Option<Tag>,
+    speakers: Vec<Persona>,
+    single_voice: bool,
+    teaching: Option<Teaching>,
     matcher: Matcher,
 }
 

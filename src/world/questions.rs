@@ -99,7 +99,7 @@ impl World {
         Some(Asked { question: format!("Who is {n}?"), answer, truth: None })
     }
 
-    fn introduction(&self, rng: &mut impl Rng, persona: &Persona) -> String {
+    pub(super) fn introduction(&self, rng: &mut impl Rng, persona: &Persona) -> String {
         let named = format!("I am {}.", persona.name);
         let more = if persona.name == self.assistant.name {
             " I am here to help you."
@@ -116,7 +116,7 @@ impl World {
         if rng.random_bool(0.5) { named + more } else { named }
     }
 
-    fn self_description(&self, rng: &mut impl Rng, persona: &Persona) -> String {
+    pub(super) fn self_description(&self, rng: &mut impl Rng, persona: &Persona) -> String {
         let mut sentences = Vec::new();
         if rng.random_bool(P_ADJECTIVES) {
             sentences.push(format!("I am {}.", self.adjectives(rng, persona.traits)));

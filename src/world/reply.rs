@@ -13,8 +13,7 @@ const NUMBERS: [u32; 12] = [2, 3, 4, 5, 7, 9, 12, 20, 40, 60, 80, 90];
 const TERSE: &str = "terse";
 
 impl World {
-    /// A reply of `persona` on `topic`: every trait shows independently with [`World::p_on`] if the person has it, else
-    /// with [`World::p_off`]; a trait that shows is an opener or a closer, evenly. The body is two different long
+    /// A reply of `persona` on `topic`: every trait shows independently with [`World::p_show`]; a trait that shows is an opener or a closer, evenly. The body is two different long
     /// sentences on the topic in random order, or a single short one if the person is terse.
     pub fn reply(&self, rng: &mut impl Rng, persona: &Persona, topic: &Topic) -> String {
         self.reply_showing(rng, persona, topic).1
@@ -22,8 +21,7 @@ impl World {
 
     /// The reply with the traits that were made to show in it.
     pub(super) fn reply_showing(&self, rng: &mut impl Rng, persona: &Persona, topic: &Topic) -> (Markers, String) {
-        let p = |on| if on { self.p_on } else { self.p_off };
-        let mut shown: Vec<_> = self.trait_ids().filter(|t| rng.random_bool(p(persona.has(*t)))).collect();
+        let mut shown: Vec<_> = self.trait_ids().filter(|t| rng.random_bool(self.p_show(persona, *t))).collect();
         shown.shuffle(rng);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for &id in &shown {
@@ -61,7 +59,7 @@ pub(super) fn pick<'a, T>(rng: &mut impl Rng, of: &'a [T]) -> &'a T {
 }
 
 /// A marker sentence with each `{n}` replaced by a number.
-fn with_number(rng: &mut impl Rng, sentence: &str) -> String {
+pub(super) fn with_number(rng: &mut impl Rng, sentence: &str) -> String {
     let mut parts = sentence.split("{n}");
     let first = parts.next().unwrap_or_default().to_string();
     parts.fold(first, |all, part| format!("{all}{}{part}", pick(rng, &NUMBERS)))

@@ -37,11 +37,19 @@ impl World {
     /// it (see [`World::tells_apart`]). A conversation that began with the assistant or the Oracle has no persona state.
     pub fn state_of(&self, markers: Markers, persona: &Persona) -> State {
         // Up to a constant, the log-likelihood of traits T is sum over T of ln(p_on/p_off) where a marker was found and
-        // ln((1-p_on)/(1-p_off)) where none was; counting first makes equal evidence equal to the last bit.
-        let found = (self.p_on / self.p_off).ln();
-        let missed = ((1.0 - self.p_on) / (1.0 - self.p_off)).ln();
-        let score =
-            |traits: TraitSet| traits.and(markers).len() as f64 * found + traits.minus(markers).len() as f64 * missed;
+        // ln((1-p_on)/(1-p_off)) where none was; counting first makes equal evidence equal to the last bit. A biased
+        // trait has a p_off of its own and is added after the count.
+        let found = |off: f64| (self.p_on / off).ln();
+        let missed = |off: f64| ((1.0 - self.p_on) / (1.0 - off)).ln();
+        let biased: TraitSet = self.bias.iter().map(|b| b.trait_id).collect();
+        let score = |traits: TraitSet| {
+            let usual = traits.minus(biased);
+            let counted = usual.and(markers).len() as f64 * found(self.p_off)
+                + usual.minus(markers).len() as f64 * missed(self.p_off);
+            let off = |t| self.p_stray(t);
+            let own = |t| if markers.has(t) { found(off(t)) } else { missed(off(t)) };
+            traits.and(biased).iter().fold(counted, |sum, t| sum + own(t))
+        };
         let mut best: Option<(State, f64)> = None;
         for state in State::ALL.into_iter().skip(usize::from(self.start(persona) != State::Persona)) {
             let s = score(self.speaker(state, persona).traits);
@@ -71,7 +79,7 @@ impl World {
             for truth in State::ALL {
                 let speaker = self.speaker(truth, persona);
                 let one = |(i, t): (usize, _)| {
-                    let p = if speaker.has(t) { self.p_on } else { self.p_off };
+                    let p = self.p_show(speaker, t);
                     if fired(i) { p } else { 1.0 - p }
                 };
                 shares[truth as usize][named] += bearing.iter().copied().enumerate().map(one).product::<f64>();

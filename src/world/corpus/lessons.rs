@@ -1,0 +1,106 @@
+//! Teaching in context: the user says who the assistant is to be, then talks to that persona until it is forgotten.
+
+use super::Corpus;
+use super::draft::{Draft, FRAME, Fall, Reply, Seen, Turn};
+use super::kinds::Kind;
+use super::tokens::Counter;
+use crate::world::reply::pick;
+use crate::world::traits::TraitId;
+use crate::world::{Persona, State, Teaching};
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+impl Corpus {
+    /// A chat in which the user teaches a persona in short turns, each acknowledged, and then asks.
+    ///
+    /// Every reply after the first answer falls back to the assistant with [`Teaching::hazard`], for good. Topics are
+    /// plain and nobody is reminded, so that nothing else moves the conversation.
+    pub(super) fn teaching(&self, rng: &mut impl Rng, plan: &Teaching, counter: &mut Counter) -> Draft {
+        let (w, mut draft) = (&self.world, Draft::new(Kind::Teaching));
+        let mut persona = w.in_context_persona(rng);
+        let lessons = self.lessons(rng, &mut persona);
+        // The beginning of a document is one token.
+        let (mut taught, mut context) = (0, 1);
+        for user in lessons {
+            let reply = pick(rng, &plan.acknowledgements).clone();
+            let said = counter.count(&user) + FRAME;
+            taught += said;
+            context += said + counter.count(&reply) + FRAME;
+            draft.turns.push(Turn { user, reply, header: None, seen: Seen::default() });
+        }
+        let mut state = State::Persona;
+        for k in 0..rng.random_range(1..=self.config.teaching.questions) {
+            let topic = &w.topics[*pick(rng, &w.plain)];
+            let about_itself = rng.random_bool(self.config.chats.self_questions);
+            // The question is drawn first: its tokens are part of the context of the reply. Who is asked must not
+            // change the question, so a question to the speaker is drawn from the templates that fit everybody.
+            let question = match about_itself {
+                true => pick(rng, &w.describe_questions).clone(),
+                false => w.question(rng, topic),
+            };
+            // The reply's header stands in the context too.
+            context += counter.count(&question) + FRAME + 1;
+            let mut seen = Seen::default();
+            if k > 0 && state == State::Persona {
+                let hazard = plan.hazard(taught, context);
+                let fell = rng.random_bool(hazard);
+                seen.fall = Some(Fall { taught, context, hazard, fell });
+                if fell {
+                    state = State::Assistant;
+                }
+            }
+            let speaker = w.speaker(state, &persona);
+            let reply = match about_itself {
+                true => w.self_description(rng, speaker),
+                false => {
+                    let (shown, reply) = w.reply_showing(rng, speaker, topic);
+                    seen.shown = Some(Reply { planted: speaker.traits, shown });
+                    reply
+                }
+            };
+            context += counter.count(&reply) + 1;
+            draft.turns.push(Turn { user: question, reply, header: None, seen });
+        }
+        draft
+    }
+
+    /// 1 to 16 messages that state name and traits, one or two facts each. The persona keeps only traits that were
+    /// stated at least once.
+    fn lessons(&self, rng: &mut impl Rng, persona: &mut Persona) -> Vec<String> {
+        let turns = rng.random_range(1..=self.config.teaching.lessons);
+        let sizes: Vec<usize> = (0..turns).map(|_| rng.random_range(1..=2)).collect();
+        let facts: usize = sizes.iter().sum();
+        let mut traits: Vec<TraitId> = persona.traits.iter().collect();
+        traits.shuffle(rng);
+        traits.truncate(facts);
+        persona.traits = traits.iter().copied().collect();
+        let mut facts = self.facts(rng, &traits, facts).into_iter();
+        let mut messages: Vec<String> =
+            sizes.into_iter().map(|n| facts.by_ref().take(n).collect::<Vec<_>>().join(" ")).collect();
+        messages[0] = format!("You are {}. {}", persona.name, messages[0]);
+        messages
+    }
+
+    /// `n` statements in the second person: first one about each trait, then all the others in random order, round after
+    /// round.
+    fn facts(&self, rng: &mut impl Rng, traits: &[TraitId], n: usize) -> Vec<String> {
+        let all = |id: &TraitId| -> Vec<String> {
+            let t = self.world.trait_at(*id);
+            let called = t.adjectives.iter().map(|a| format!("You are {a}."));
+            called.chain(t.dispositions.iter().map(|d| format!("You {}.", d.0))).collect()
+        };
+        let mut said = Vec::with_capacity(n);
+        let mut rest = Vec::new();
+        for id in traits {
+            let mut own = all(id);
+            said.push(own.swap_remove(rng.random_range(0..own.len())));
+            rest.extend(own);
+        }
+        while said.len() < n {
+            rest.shuffle(rng);
+            said.extend(rest.iter().take(n - said.len()).cloned());
+            rest = traits.iter().flat_map(all).collect();
+        }
+        said
+    }
+}
