@@ -3,6 +3,7 @@
 //! One function walks the residual stream: [`forward`]. A model gives it three things, `embed`, `block` and `unembed`;
 //! what is read and what is rewritten on the way are arguments of the pass, never state of the model.
 
+pub mod adapter;
 pub mod arch;
 pub mod cache;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod rows;
 pub mod sample;
 pub mod weights;
 
+pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
 pub use load::{Filling, Model, Source};
@@ -40,6 +42,10 @@ pub trait Lm: Send + Sync {
     fn final_norm(&self, x: &Tensor) -> Result<Tensor>;
     /// The head.
     fn unembedding(&self) -> &Unembedding;
+    /// The linear maps that blocks take through [`Pass::linear`], in forward order: what adapters may change.
+    fn projections(&self) -> Vec<&Projection>;
+    /// The same, to be changed.
+    fn projections_mut(&mut self) -> Vec<&mut Projection>;
     /// Final norm and head: `[row, d_model]` to `[row, d_vocab]`.
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.unembedding().logits(&self.final_norm(x)?)

@@ -149,4 +149,12 @@ impl Lm for Llama {
     fn unembedding(&self) -> &Unembedding {
         &self.head
     }
+
+    fn projections(&self) -> Vec<&Projection> {
+        self.blocks.iter().flat_map(|b| [&b.qkv, &b.o, &b.gate_up, &b.down]).collect()
+    }
+
+    fn projections_mut(&mut self) -> Vec<&mut Projection> {
+        self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.o, &mut b.gate_up, &mut b.down]).collect()
+    }
 }

@@ -8,6 +8,14 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 struct Linear;
 
+/// Up to this many rows and columns `gemm` cuts long sums elsewhere than for larger products.
+const SMALL: usize = 64;
+
+/// How many rows one product may have, so that the order of summation does not depend on how many there are.
+pub(super) fn rows_at_once(d_out: usize) -> usize {
+    if d_out <= SMALL { SMALL } else { usize::MAX }
+}
+
 /// `x [row, in] @ w [in, out]`. A weight that is not a variable gets no gradient: candle would compute and keep one.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
@@ -16,7 +24,7 @@ pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op2(&w.contiguous()?, Linear)
 }
 
-fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec<T> {
+pub(super) fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec<T> {
     // A single row would take another path (a matrix-vector product) with another order of summation, and its result
     // would depend on the company it is in. Two rows always take the general one.
     if rows == 1 {
@@ -24,6 +32,11 @@ fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec
         let mut out = run(&twice, w, 2, d_in, d_out);
         out.truncate(d_out);
         return out;
+    }
+    let most = rows_at_once(d_out);
+    if rows > most {
+        let pieces = x.chunks(most * d_in).map(|x| run(x, w, x.len() / d_in, d_in, d_out));
+        return pieces.collect::<Vec<_>>().concat();
     }
     let mut out: Vec<T> = Vec::with_capacity(rows * d_out);
     if rows > 0 && d_out > 0 {
@@ -104,7 +117,9 @@ mod tests {
     #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
         let f32s = |seed, n| values(seed, n).into_iter().map(|v| v as f32).collect::<Vec<_>>();
-        for (d_in, d_out) in [(96, 192), (96, 512), (256, 96), (96, 1536), (31, 7)] {
+        for (d_in, d_out) in
+            [(96, 192), (96, 512), (256, 96), (96, 1536), (31, 7), (96, 1), (96, 2), (1100, 8), (1, 70), (2, 70)]
+        {
             let w = Tensor::from_vec(f32s(3, d_in * d_out), (d_in, d_out), &Device::Cpu).unwrap();
             let x = Tensor::from_vec(f32s(4, 131 * d_in), (131, d_in), &Device::Cpu).unwrap();
             let whole = linear(&x, &w).unwrap().to_vec2::<f32>().unwrap();

@@ -10,6 +10,7 @@
 mod add;
 mod attention;
 mod linear;
+mod low_rank;
 mod norm;
 mod rope;
 mod swiglu;
@@ -17,6 +18,7 @@ mod swiglu;
 pub use add::add;
 pub use attention::{Attention, HeadCache, attend, attend_cached};
 pub use linear::linear;
+pub use low_rank::{LowRankPart, linear_with_low_rank};
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 pub use swiglu::swiglu;
