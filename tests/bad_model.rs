@@ -279,13 +279,13 @@ fn prompts_that_the_model_cannot_take_are_refused_before_anything_runs() {
         for task in [Task::Capture { sites: sites.clone() }, Task::Generate(settings.clone())] {
             names(&attempt(&plan(vec![good.clone(), bad.clone()], task)).unwrap_err(), &words);
         }
-        let start = Start { id: id.into(), tokens: bad.tokens, seed: 0, edits: vec![] };
-        names(&generate(&*m.lm, &[start], &[], &settings).unwrap_err(), &words);
+        let start = Start { id: id.into(), tokens: bad.tokens, seed: 0, adapter: None, edits: vec![] };
+        names(&generate(&*m.lm, &[], &[start], &[], &settings).unwrap_err(), &words);
     }
     // 60 tokens fit; 10 more do not.
-    let start = Start { id: "grows".into(), tokens: vec![7; 60], seed: 0, edits: vec![] };
+    let start = Start { id: "grows".into(), tokens: vec![7; 60], seed: 0, adapter: None, edits: vec![] };
     names(
-        &generate(&*m.lm, &[start], &[], &settings).unwrap_err(),
+        &generate(&*m.lm, &[], &[start], &[], &settings).unwrap_err(),
         &["`grows`", "60 tokens", "10 new", "64 positions"],
     );
     // A site that the model does not have.

@@ -101,6 +101,7 @@ fn capture<'m>(model: &'m Model, prompts: &[Vec<u32>], max_batch_tokens: usize) 
         ranges: (0..tokens.len()).map(|t| t..t + 1).chain(std::iter::once(0..tokens.len())).collect(),
         seed: 0,
         // Every third one is steered.
+        adapter: None,
         edits: if i % 3 == 0 { vec![0] } else { vec![] },
     };
     let edits = vec![along(model, Site::post(1), Rewrite::Shift(2.0), Positions::All)];
@@ -324,11 +325,12 @@ fn cached_decoding_is_full_recompute_with_and_without_an_edit() {
                     id: String::new(),
                     tokens: p.clone(),
                     seed: 0,
+                    adapter: None,
                     edits: edit.map(|_| 0).into_iter().collect(),
                 })
                 .collect();
             let settings = Settings { max_new_tokens: STEPS, sampling: Sampling::GREEDY, stops: vec![] };
-            let (replies, _) = generate(&*m.lm, &starts, edit.as_slice(), &settings).unwrap();
+            let (replies, _) = generate(&*m.lm, &[], &starts, edit.as_slice(), &settings).unwrap();
             let cached = cached(&*m.lm, &prompts, edit, STEPS);
             for (i, prompt) in prompts.iter().enumerate() {
                 let (tokens, behind) = recomputed(&*m.lm, prompt, edit, STEPS);

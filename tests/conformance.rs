@@ -151,6 +151,10 @@ impl Lm for Counting<'_> {
     fn projections(&self) -> Vec<&Projection> {
         self.lm.projections()
     }
+    fn projections_mut(&mut self) -> Vec<&mut Projection> {
+        // What is counted is lent, not owned: nothing of it may be changed.
+        Vec::new()
+    }
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.lm.unembed(x)

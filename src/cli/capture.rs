@@ -97,6 +97,7 @@ fn resolve<'m>(args: &CaptureArgs, model: &'m Model, prompts: Vec<Prompt>) -> Re
             prompt_len: encoded.last_prompt() + 1,
             ranges: kept.iter().map(|k| k.range.clone()).collect(),
             seed: 0,
+            adapter: None,
             edits: vec![],
         })
         .collect();

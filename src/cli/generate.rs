@@ -56,7 +56,7 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
         let encoded = p.encode(&model.text)?;
         let (id, prompt_len) = (p.id.clone(), encoded.tokens.len());
         let seed = p.seed.unwrap_or(args.seed);
-        Ok(Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, edits: vec![] })
+        Ok(Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, adapter: None, edits: vec![] })
     })?;
     let stops = model.stops.clone();
     let settings = Settings { max_new_tokens: args.max_new_tokens as usize, sampling, stops };

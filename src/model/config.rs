@@ -30,6 +30,34 @@ impl<'a> Config<'a> {
         self.map.get(key).filter(|v| !v.is_null())
     }
 
+    /// A value of any kind; `None` where it is missing or null.
+    pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.get(key)
+    }
+
+    /// Text; `None` where it is missing or null.
+    ///
+    /// # Errors
+    /// A value that is no text.
+    pub fn text(&mut self, key: &'static str) -> Result<Option<String>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_str().map(|s| Some(s.into())).ok_or_else(|| self.bad(key, format!("{value} is no text")))
+    }
+
+    /// An object whose values are read one by one, in its order; empty where it is missing.
+    ///
+    /// # Errors
+    /// A value that is no object, or one in it that `read` does not take.
+    pub fn object<T>(&mut self, key: &'static str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<(String, T)>> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let object = value.as_object().ok_or_else(|| self.bad(key, format!("{value} is no object")))?;
+        let one = |(name, value): (&String, &Value)| {
+            let read = read(value).ok_or_else(|| self.bad(&format!("{key}.{name}"), format!("{value} cannot be")));
+            Ok((name.clone(), read?))
+        };
+        object.iter().map(one).collect()
+    }
+
     /// A positive whole number.
     pub fn count(&mut self, key: &'static str) -> Result<usize> {
         let value = self.get(key).ok_or_else(|| self.bad(key, "is missing"))?;

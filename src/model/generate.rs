@@ -1,5 +1,6 @@
-//! Batched generation, under edits.
+//! Batched generation, under edits and through adapters.
 
+use super::adapter::Adapter;
 use super::pass::{Edit, Hooks, Receipt};
 use super::rows::{Example, Rows};
 use super::sample::Sampling;
@@ -14,6 +15,8 @@ pub struct Start {
     pub id: String,
     pub tokens: Vec<u32>,
     pub seed: u64,
+    /// Index of the adapter that it goes through; `None` is the base model.
+    pub adapter: Option<usize>,
     /// Indices into the edits that apply to it.
     pub edits: Vec<usize>,
 }
@@ -30,6 +33,7 @@ pub struct Settings {
 /// The tokens that were drawn for each start, in order, and what the edits did.
 pub fn generate(
     lm: &dyn Lm,
+    adapters: &[Adapter],
     starts: &[Start],
     edits: &[&dyn Edit],
     settings: &Settings,
@@ -47,13 +51,13 @@ pub fn generate(
         rows: 0..0,
         first_pos,
         prompt_len: starts[index].tokens.len(),
-        adapter: None,
+        adapter: starts[index].adapter,
         edits: starts[index].edits.clone(),
     };
     let mut active: Vec<usize> = (0..starts.len()).collect();
     let mut rows = Rows::pack(starts.iter().enumerate().map(|(i, s)| (example(i, 0), s.tokens.clone())));
     for step in 0..settings.max_new_tokens {
-        let mut hooks = edits.iter().fold(Hooks::default(), |h, e| h.edit(*e));
+        let mut hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
         let (logits, receipts) = forward(lm, &rows, &mut hooks, Some(&mut cache), Head::LastRows)?;
         for (total, r) in totals.iter_mut().zip(receipts) {
             total.rows += r.rows;

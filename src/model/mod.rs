@@ -17,7 +17,7 @@ pub mod rows;
 pub mod sample;
 pub mod weights;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
 pub use load::{Filling, Model, Source};
@@ -42,8 +42,10 @@ pub trait Lm: Send + Sync {
     fn final_norm(&self, x: &Tensor) -> Result<Tensor>;
     /// The head.
     fn unembedding(&self) -> &Unembedding;
-    /// Its linear maps, block by block.
+    /// The linear maps that blocks take through [`Pass::linear`], in forward order: what adapters may change.
     fn projections(&self) -> Vec<&Projection>;
+    /// The same, to be changed.
+    fn projections_mut(&mut self) -> Vec<&mut Projection>;
     /// Final norm and head: `[row, d_model]` to `[row, d_vocab]`.
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.unembedding().logits(&self.final_norm(x)?)

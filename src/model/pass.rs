@@ -1,5 +1,6 @@
 //! One forward pass in flight: taps read, edits rewrite, and the pass says when all is done.
 
+use super::adapter::{self, Adapter};
 use super::cache::Cache;
 use super::kernels;
 use super::projection::Projection;
@@ -84,6 +85,7 @@ impl<E: Into<Error>> From<E> for Interrupt {
 pub struct Hooks<'h> {
     taps: Vec<&'h mut dyn Tap>,
     edits: Vec<&'h dyn Edit>,
+    adapters: &'h [Adapter],
 }
 
 impl<'h> Hooks<'h> {
@@ -93,12 +95,15 @@ impl<'h> Hooks<'h> {
         self
     }
 
-    pub fn adapters(self, _: &'h [super::Adapter]) -> Self {
-        self
-    }
     /// Adds an edit; its index is the number of edits added before it.
     pub fn edit(mut self, edit: &'h dyn Edit) -> Self {
         self.edits.push(edit);
+        self
+    }
+
+    /// Gives the adapters that examples go through, by index.
+    pub fn adapters(mut self, adapters: &'h [Adapter]) -> Self {
+        self.adapters = adapters;
         self
     }
 }
@@ -134,6 +139,7 @@ impl<'p, 'h> Pass<'p, 'h> {
         let pass =
             Pass { rows: Cow::Borrowed(rows), hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
         pass.refuse_edits_that_nothing_reads(dims.n_layers)?;
+        pass.refuse_adapters_that_are_not_there()?;
         Ok(pass)
     }
 
@@ -162,6 +168,17 @@ impl<'p, 'h> Pass<'p, 'h> {
         Err(Error::Unfired { sites: unread.join(", "), exist: Site::describe_all(n_layers) })
     }
 
+    fn refuse_adapters_that_are_not_there(&self) -> Result<()> {
+        let n = self.hooks.adapters.len();
+        match self.rows.examples().iter().find_map(|e| e.adapter.filter(|a| *a >= n).map(|a| (e.index, a))) {
+            Some((example, adapter)) => {
+                let what = format!("example {example} asks for adapter {adapter}, but {n} are loaded");
+                Err(Error::refused(what, "give it with --adapter, or leave out the `adapter` key"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The row table.
     pub fn rows(&self) -> &Rows {
         &self.rows
@@ -169,9 +186,9 @@ impl<'p, 'h> Pass<'p, 'h> {
 
     /// `x [row, in]` through a linear map, plus the low-rank parts of the adapters on their rows.
     pub fn linear(&self, map: &Projection, x: &Tensor) -> Result<Tensor> {
-        if let Some(e) = self.rows.examples().iter().find(|e| e.adapter.is_some()) {
-            let what = format!("example {} asks for adapter {:?}, but none is loaded", e.index, e.adapter);
-            return Err(Error::refused(what, "leave out the `adapter` key"));
+        let runs = adapter::runs(&self.rows);
+        if !runs.is_empty() {
+            return adapter::linear(map, x, &runs, self.hooks.adapters);
         }
         Ok(kernels::linear(x, &map.weight)?)
     }

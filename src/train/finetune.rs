@@ -8,16 +8,13 @@ use super::pretrain::{Stored, save_model};
 use super::schedule::{Schedule, Shape};
 use super::sequences::{Counted, Sequences};
 use crate::error::{Error, Result};
-use crate::model::adapter::LowRank;
-use crate::model::{Adapter, Filling, Lm, Model, Source};
-use crate::rng::stream;
+use crate::model::adapter::{self, Adapter, Targets};
+use crate::model::{Filling, Model, Source};
 use crate::store::{create_dir, write_atomic};
-use candle_core::{Device, Tensor, Var};
-use rand::Rng;
+use candle_core::Var;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Every linear map of the blocks, as PEFT calls it.
@@ -49,6 +46,17 @@ pub struct Finetune {
     pub weight_decay: f64,
     pub seed: u64,
     pub dtype: Stored,
+}
+
+impl Lora {
+    fn settings(&self, base: &str) -> adapter::Settings {
+        let targets = match &self.targets[..] {
+            [one] if one == ALL_LINEAR => Targets::AllLinear,
+            names => Targets::Names(names.to_vec()),
+        };
+        let settings = adapter::Settings::new(self.rank, self.alpha, targets);
+        adapter::Settings { rslora: self.rslora, base: Some(base.into()), ..settings }
+    }
 }
 
 impl Default for Finetune {
@@ -105,44 +113,6 @@ impl Finetune {
     }
 }
 
-/// A fresh adapter with the tensors that are trained: A uniform in +-1/sqrt(in), B zero, as PEFT begins.
-///
-/// # Errors
-/// A target that names no module of the model.
-pub fn fresh(name: &str, lm: &dyn Lm, lora: &Lora, seed: u64) -> Result<(Adapter, Vec<Var>)> {
-    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_string();
-    let known: BTreeSet<String> = lm.projections().iter().flat_map(|p| &p.modules).map(|m| last(&m.path)).collect();
-    if let Some(target) = lora.targets.iter().find(|t| *t != ALL_LINEAR && !known.contains(*t)) {
-        let known: Vec<String> = known.into_iter().collect();
-        return Err(Error::refused(
-            format!("the model has no module `{target}` to train"),
-            format!("it has {}; `{ALL_LINEAR}` takes all of them", known.join(", ")),
-        ));
-    }
-    let wanted = |path: &str| lora.targets.iter().any(|t| t == ALL_LINEAR || *t == last(path));
-    let rank = lora.rank as f64;
-    let scale = lora.alpha / if lora.rslora { rank.sqrt() } else { rank };
-    let (mut modules, mut vars) = (BTreeMap::new(), Vec::new());
-    for projection in lm.projections() {
-        let d_in = projection.weight.dim(0)?;
-        for module in projection.modules.iter().filter(|m| wanted(&m.path)) {
-            let bound = 1.0 / (d_in as f64).sqrt();
-            let mut rng = stream(seed, &format!("lora_A {}", module.path));
-            let a: Vec<f32> = (0..d_in * lora.rank).map(|_| rng.random_range(-bound..bound) as f32).collect();
-            let a = Var::from_vec(a, (d_in, lora.rank), &Device::Cpu)?;
-            let b = Var::from_tensor(&Tensor::zeros(
-                (lora.rank, module.columns.len()),
-                candle_core::DType::F32,
-                &Device::Cpu,
-            )?)?;
-            let low_rank = LowRank { a: a.as_tensor().clone(), b: b.as_tensor().clone(), scale };
-            modules.insert(module.path.clone(), low_rank);
-            vars.extend([a, b]);
-        }
-    }
-    Ok((Adapter::new(name, modules), vars))
-}
-
 /// What a fine-tune starts from and where it goes.
 pub struct Run<'a> {
     pub base: &'a Source,
@@ -181,10 +151,11 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
     how.check()?;
     let (model, parameters) = Model::open(base, Filling::Stored, how.lora.is_none())?;
     let data = Sequences::read(place, lines, &model.text, counted, model.lm.dims().n_ctx, threads)?;
-    let (adapter, vars) = match &how.lora {
-        Some(lora) => {
-            let (adapter, vars) = fresh("trained", &*model.lm, lora, how.seed)?;
-            (Some(adapter), vars)
+    let settings = how.lora.as_ref().map(|lora| lora.settings(&model.name));
+    let (adapter, vars): (Option<Adapter>, Vec<Var>) = match &settings {
+        Some(settings) => {
+            let (adapter, vars) = Adapter::fresh("trained", &*model.lm, &model.hash, settings, how.seed)?;
+            (Some(adapter), vars.into_iter().map(|(_, var)| var).collect())
         }
         None => (None, parameters.iter().map(|p| p.var.clone()).collect()),
     };
@@ -209,10 +180,14 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
     let write = |dir: &Path| -> Result<()> {
         create_dir(dir)?;
         let folder = Folder { dir, dtype: how.dtype.dtype() };
-        match (&adapter, &how.lora) {
-            (Some(adapter), Some(lora)) => {
-                let files =
-                    adapter.files(&model.name, &model.hash, lora.rank, lora.alpha, lora.rslora, folder.dtype)?;
+        match (&adapter, &settings) {
+            (Some(adapter), Some(settings)) => {
+                let stored = match how.dtype {
+                    Stored::F16 => adapter::Stored::F16,
+                    Stored::F32 => adapter::Stored::F32,
+                };
+                let about = Map::from_iter([("identity".to_string(), identity.clone().into())]);
+                let files = adapter.to_files(settings, stored, &about)?;
                 files.iter().try_for_each(|(name, bytes)| write_atomic(&dir.join(name), bytes, true))
             }
             _ => {

@@ -21,6 +21,8 @@ pub struct Item {
     /// Ranges of positions kept when capturing, each one row.
     pub ranges: Vec<Range<usize>>,
     pub seed: u64,
+    /// Index into the adapters of the model; `None` is the model by itself.
+    pub adapter: Option<usize>,
     /// Indices into the edits of the plan.
     pub edits: Vec<usize>,
 }
@@ -56,6 +58,10 @@ impl Plan<'_> {
     pub fn check(&self) -> Result<()> {
         let dims = self.model.lm.dims();
         let new_tokens = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };
+        if let Some(item) = self.items.iter().find(|i| i.adapter.is_some_and(|a| a >= self.model.adapters.len())) {
+            let what = format!("prompt `{}` asks for adapter {:?}, which the model lacks", item.id, item.adapter);
+            return Err(crate::error::Error::refused(what, "add the adapter to the model"));
+        }
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
         let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
         for site in sites.iter().copied().chain(self.edits.iter().map(Along::site)) {
@@ -96,14 +102,15 @@ impl Plan<'_> {
         for item in &self.items[unit.clone()] {
             let named = matches!(self.task, Task::Generate(_)).then_some((&item.id, item.seed));
             let ranges: Vec<_> = item.ranges.iter().map(|r| (r.start, r.end)).collect();
-            hash.update(json!([item.tokens, item.prompt_len, ranges, named, item.edits]).to_string());
+            let adapter = item.adapter.and_then(|a| self.model.adapters.get(a)).map(|a| &a.hash);
+            hash.update(json!([item.tokens, item.prompt_len, ranges, named, item.edits, adapter]).to_string());
         }
         format!("{:x}", hash.finalize())
     }
 
     /// Runs one unit on the calling thread.
     pub fn execute(&self, unit: &Range<usize>) -> Result<Outcome> {
-        let (lm, items) = (&*self.model.lm, &self.items[unit.clone()]);
+        let (lm, adapters, items) = (&*self.model.lm, &self.model.adapters[..], &self.items[unit.clone()]);
         match &self.task {
             Task::Capture { sites } => {
                 let rows = Rows::pack(items.iter().enumerate().map(|(index, item)| {
@@ -112,13 +119,14 @@ impl Plan<'_> {
                         rows: 0..0,
                         first_pos: 0,
                         prompt_len: item.prompt_len,
-                        adapter: None,
+                        adapter: item.adapter,
                         edits: item.edits.clone(),
                     };
                     (example, item.tokens.clone())
                 }));
                 let mut collect = Collect::new(sites, items.iter().map(|i| &i.ranges[..]).collect(), lm.dims());
-                let mut hooks = self.edits.iter().fold(Hooks::default(), |h, e| h.edit(e)).tap(&mut collect);
+                let hooks = Hooks::default().adapters(adapters);
+                let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
                 let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
                 let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
                 Ok(Outcome { kept: collect.kept, replies: vec![], receipts })
@@ -126,10 +134,16 @@ impl Plan<'_> {
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items
                     .iter()
-                    .map(|i| Start { id: i.id.clone(), tokens: i.tokens.clone(), seed: i.seed, edits: i.edits.clone() })
+                    .map(|i| Start {
+                        id: i.id.clone(),
+                        tokens: i.tokens.clone(),
+                        seed: i.seed,
+                        adapter: i.adapter,
+                        edits: i.edits.clone(),
+                    })
                     .collect();
                 let edits: Vec<&dyn Edit> = self.edits.iter().map(|e| e as &dyn Edit).collect();
-                let (replies, receipts) = generate(lm, &starts, &edits, settings)?;
+                let (replies, receipts) = generate(lm, adapters, &starts, &edits, settings)?;
                 Ok(Outcome { kept: vec![], replies, receipts })
             }
         }

@@ -145,11 +145,15 @@ impl Lm for Llama {
         Ok(kernels::rms_norm(x, &self.norm, self.eps)?)
     }
 
+    fn unembedding(&self) -> &Unembedding {
+        &self.head
+    }
+
     fn projections(&self) -> Vec<&Projection> {
         self.blocks.iter().flat_map(|b| [&b.qkv, &b.o, &b.gate_up, &b.down]).collect()
     }
 
-    fn unembedding(&self) -> &Unembedding {
-        &self.head
+    fn projections_mut(&mut self) -> Vec<&mut Projection> {
+        self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.o, &mut b.gate_up, &mut b.down]).collect()
     }
 }

@@ -9,6 +9,14 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 struct Linear;
 
+/// Up to this many rows and columns `gemm` cuts long sums elsewhere than for larger products.
+const SMALL: usize = 64;
+
+/// How many rows one product may have, so that the order of summation does not depend on how many there are.
+pub(super) fn rows_at_once(d_out: usize) -> usize {
+    if d_out <= SMALL { SMALL } else { usize::MAX }
+}
+
 /// `x [row, in] @ w [in, out]`. What is not trained gets no gradient.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     let (x, w) = (x.contiguous()?, w.contiguous()?);
@@ -18,7 +26,7 @@ pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-fn back(x: &Tensor, w: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+pub(super) fn back(x: &Tensor, w: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
     let ((rows, d_in), d_out) = (x.dims2()?, w.dim(1)?);
     if !x.device().is_cpu() {
         let dx = wanted[0].then(|| grad.matmul(&w.t()?)).transpose()?;
@@ -37,7 +45,7 @@ fn back(x: &Tensor, w: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Vec<Op
     }))
 }
 
-fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec<T> {
+pub(super) fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec<T> {
     // A single row would take another path (a matrix-vector product) with another order of summation, and its result
     // would depend on the company it is in. Two rows always take the general one.
     if rows == 1 {
@@ -45,6 +53,11 @@ fn run<T: Real>(x: &[T], w: &[T], rows: usize, d_in: usize, d_out: usize) -> Vec
         let mut out = run(&twice, w, 2, d_in, d_out);
         out.truncate(d_out);
         return out;
+    }
+    let most = rows_at_once(d_out);
+    if rows > most {
+        let pieces = x.chunks(most * d_in).map(|x| run(x, w, x.len() / d_in, d_in, d_out));
+        return pieces.collect::<Vec<_>>().concat();
     }
     multiply(Matrix::new(x, rows, d_in), Matrix::new(w, d_in, d_out))
 }
@@ -91,7 +104,9 @@ mod tests {
     #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
         let f32s = |seed, n| values(seed, n).into_iter().map(|v| v as f32).collect::<Vec<_>>();
-        for (d_in, d_out) in [(96, 192), (96, 512), (256, 96), (96, 1536), (31, 7)] {
+        for (d_in, d_out) in
+            [(96, 192), (96, 512), (256, 96), (96, 1536), (31, 7), (96, 1), (96, 2), (1100, 8), (1, 70), (2, 70)]
+        {
             let w = Tensor::from_vec(f32s(3, d_in * d_out), (d_in, d_out), &Device::Cpu).unwrap();
             let x = Tensor::from_vec(f32s(4, 131 * d_in), (131, d_in), &Device::Cpu).unwrap();
             let whole = linear(&x, &w).unwrap().to_vec2::<f32>().unwrap();
