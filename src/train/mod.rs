@@ -25,6 +25,7 @@ pub use batches::{Amount, Size, plan as batch_plan};
 pub use curve::Curve;
 pub use evaluate::{Likelihood, likelihoods, mean_nll};
 pub use fit::{Progress, Settings, Task, fit};
+pub use gradient::rows_and_targets;
 pub use optimizer::AdamW;
 pub use output::{Folder, model_files};
 pub use schedule::{Schedule, Shape};
