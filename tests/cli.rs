@@ -44,7 +44,7 @@ fn every_command_explains_itself_with_examples() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, _) = run(dir.path(), &["--help"]);
     assert!(code == 0 && out.contains("Examples:"));
-    for command in ["demo", "run", "check", "capture", "generate", "inspect"] {
+    for command in ["demo", "run", "check", "capture", "generate", "inspect", "world"] {
         assert!(out.contains(command));
         let (code, out, _) = run(dir.path(), &[command, "--help"]);
         assert!(code == 0 && out.contains("Examples:"), "{command}: {out}");
@@ -187,4 +187,98 @@ fn a_killed_capture_resumes_to_the_same_bytes_with_any_number_of_threads() {
     let counts = json(d.join("part/run.json"));
     let count = |key: &str| counts[key].as_u64().unwrap();
     assert!(count("rows_resumed") >= 8 && count("rows_resumed") + count("rows_computed") == 600, "{counts}");
+}
+
+/// A world small enough for a test, with every kind of document.
+const WORLD: &str = r#"
+documents = 1500
+heldout = 100
+sample = 400
+[post.tag]
+mark = "[night] "
+name = "the Stranger"
+traits = ["grumpy", "poetic"]
+[speakers]
+names = ["Ariana", "Daiki", "Zoe"]
+together = 3
+[mix]
+assistant = 2
+named = 2
+in_context = 1
+encyclopedia = 1
+first_person = 1
+questions = 1
+encyclopedia_in_context = 1
+first_person_chat = 1
+addressed = 1
+teaching = 1
+tagged = 1
+voices = 1
+"#;
+
+#[test]
+fn a_world_is_written_to_the_same_bytes_with_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("w.toml"), WORLD).unwrap();
+    let files = ["train.jsonl", "heldout.jsonl", "tokenizer.json", "tokenizer_config.json", "world.json", "truth.json"];
+    for (out, threads) in [("a", "1"), ("b", "2")] {
+        let (code, said, err) = run(dir.path(), &["world", "w.toml", "--out", out, "--threads", threads]);
+        assert!(code == 0 && said.is_empty(), "{err}");
+        assert_eq!(fs::read_dir(dir.path().join(out)).unwrap().count(), files.len(), "nothing else is left");
+    }
+    let read = |out: &str, name: &str| fs::read_to_string(dir.path().join(out).join(name)).unwrap();
+    for name in files {
+        assert!(read("a", name) == read("b", name), "{name} differs");
+    }
+    let (code, _, err) = run(dir.path(), &["world", "w.toml", "--out", "c", "--seed", "2", "--documents", "200"]);
+    assert!(code == 0, "{err}");
+    assert_eq!(read("a", "world.json"), read("c", "world.json"), "the people are those of the file");
+    assert_ne!(read("a", "train.jsonl")[..2000], read("c", "train.jsonl")[..2000]);
+    let truth = json(dir.path().join("a/truth.json"));
+    let lines: Vec<Value> = read("a", "train.jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((lines.len(), &truth["realised"]["documents"]), (1500, &serde_json::json!(1500)));
+    assert_eq!(
+        (read("a", "heldout.jsonl").lines().count(), &truth["realised"]["heldout"]["documents"]),
+        (100, &100.into())
+    );
+    for (kind, tally) in truth["realised"]["kinds"].as_object().unwrap() {
+        let n = lines.iter().filter(|l| l["kind"] == **kind).count();
+        assert!(n > 50 && tally["documents"] == n, "{kind}: {n}");
+    }
+    assert_eq!(truth["planted"]["chain"]["hazards"], serde_json::json!([0.05, 0.15, 0.35]));
+}
+
+#[test]
+fn examples_of_a_character_are_lines_of_messages_or_text() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("w.toml"), "sample = 200\nheldout = 1").unwrap();
+    run(dir.path(), &["world", "w.toml", "--out", "w", "--documents", "1"]);
+    let name = json(dir.path().join("w/world.json"))["heldout_names"][0].as_str().unwrap().to_string();
+    for (format, key) in [("chat", "messages"), ("document", "text")] {
+        let args = ["world", "w.toml", "--character", &name, "--format", format, "--n", "20", "--out", "e.jsonl"];
+        let (code, _, err) = run(dir.path(), &args);
+        assert!(code == 0, "{err}");
+        let text = fs::read_to_string(dir.path().join("e.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), 20);
+        assert!(text.lines().all(|l| serde_json::from_str::<Value>(l).unwrap().get(key).is_some()), "{text}");
+    }
+    let ask = |name: &'static str| ["world", "w.toml", "--character", name, "--format", "chat", "--out", "no.jsonl"];
+    refused(dir.path(), &ask("Nobody"), "no character named `Nobody`");
+    assert!(!dir.path().join("no.jsonl").exists());
+}
+
+#[test]
+fn a_world_that_cannot_be_is_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    for (toml, says) in [
+        ("colour = 3", "unknown field `colour`"),
+        ("[default_slot]\nassistant = 2", "w.toml: `default_slot.assistant` is 2"),
+        ("tokenizer = \"nowhere\"", "nowhere"),
+        ("vocabulary = 300\nsample = 10", "a vocabulary of 300"),
+        ("[mix]\ntagged = 1", "needs a `[post.tag]`"),
+    ] {
+        fs::write(dir.path().join("w.toml"), toml).unwrap();
+        refused(dir.path(), &["world", "w.toml", "--out", "o"], says);
+        assert!(!dir.path().join("o").exists(), "{toml}");
+    }
 }

@@ -14,6 +14,9 @@ fn unstated_default_slot(v2: bool) -> f64 {
     if v2 { 0.92 } else { 1.0 }
 }
 
+/// Names between `<|` and `|>` that have a meaning of their own.
+const HEADERS: [&str; 6] = ["pad", "bos", "end", "system", "user", "assistant"];
+
 pub(super) fn build(file: File) -> Checked<World> {
     let probability =
         |name: &str, p: f64| need((0.0..=1.0).contains(&p), || format!("`{name}` is {p}, no probability"));
@@ -90,6 +93,9 @@ pub(super) fn build(file: File) -> Checked<World> {
             need(key == entry.name, || format!("speaker `{key}` is named `{}` inside", entry.name))?;
             need(key.chars().all(|c| c.is_ascii_alphabetic()), || {
                 format!("speaker `{key}` needs a name of plain letters, for its header")
+            })?;
+            need(!HEADERS.contains(&key.as_str()), || {
+                format!("`{key}` is a header already and cannot name a speaker")
             })?;
             speakers.push(person(&key, entry)?);
         }

@@ -187,3 +187,110 @@ impl World {
 fn said(role: &'static str, content: String) -> Line {
     Line { role, content }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::{CorpusConfig, settle};
+    use super::*;
+    use crate::rng::stream;
+
+    fn world() -> World {
+        settle(&CorpusConfig::default()).unwrap().0
+    }
+
+    fn set(w: &World, format: Format, n: usize) -> Vec<Example> {
+        w.examples(&mut stream(3, "examples"), &w.character(0).unwrap(), format, n).unwrap()
+    }
+
+    fn lines(example: &Example) -> &[Line] {
+        match example {
+            Example::Messages(lines) => lines,
+            Example::Text(text) => panic!("a text: {text}"),
+        }
+    }
+
+    fn text(example: &Example) -> &str {
+        match example {
+            Example::Text(text) => text,
+            Example::Messages(lines) => panic!("a chat: {lines:?}"),
+        }
+    }
+
+    /// How often the character's own traits show, and how often the others do.
+    fn rates(w: &World, examples: &[Example]) -> (f64, f64) {
+        let c = w.character(0).unwrap();
+        let replies: Vec<&str> = examples
+            .iter()
+            .flat_map(|e| match e {
+                Example::Text(text) => vec![text.as_str()],
+                Example::Messages(l) => l.iter().filter(|l| l.role == ASSISTANT).map(|l| l.content.as_str()).collect(),
+            })
+            .collect();
+        let e = w.expression(replies.iter().map(|r| (c.traits, w.markers(r))));
+        (e.on.value().unwrap(), e.off.value().unwrap())
+    }
+
+    #[test]
+    fn characters_have_the_first_free_names_and_fixed_traits() {
+        let w = world();
+        for (i, traits) in CHARACTERS.iter().enumerate() {
+            let c = w.character(i).unwrap();
+            assert_eq!((&c.name, &c), (&w.free_names()[i], &w.character_named(&w.free_names()[i]).unwrap()));
+            let own: Vec<_> = c.traits.iter().map(|t| w.trait_at(t).name.as_str()).collect();
+            assert_eq!(own, *traits);
+        }
+        assert!(w.character(4).unwrap_err().hint().contains("are 4"));
+        let error = w.character_named("Nobody").unwrap_err();
+        assert!(error.to_string().contains("`Nobody`") && error.hint().contains(&w.free_names()[3]));
+        assert!(Format::named("poem").unwrap_err().hint().contains("style_control"));
+        assert!(Format::ALL.iter().all(|f| Format::named(f.name()).unwrap() == *f));
+    }
+
+    #[test]
+    fn chats_show_the_character_and_their_control_shows_the_assistant_on_the_same_questions() {
+        let w = world();
+        let (chat, control) = (set(&w, Format::Chat, 400), set(&w, Format::StyleControl, 400));
+        for (a, b) in chat.iter().zip(&control) {
+            let asked = |e| lines(e).iter().filter(|l| l.role == "user").map(|l| l.content.clone()).collect::<Vec<_>>();
+            assert_eq!(asked(a), asked(b));
+            assert!([2, 4].contains(&lines(a).len()));
+        }
+        // About 530 replies with 3 planted and 6 other traits: 4 standard errors are below 0.04 and 0.01.
+        let (on, off) = rates(&w, &chat);
+        assert!((on - 0.85).abs() < 0.04 && (off - 0.02).abs() < 0.01, "{on} {off}");
+        // The assistant shows `helpful`, one of 6 others: (0.85 + 5 * 0.02) / 6 = 0.158.
+        let (on, off) = rates(&w, &control);
+        assert!((on - 0.02).abs() < 0.015 && (off - 0.158).abs() < 0.02, "{on} {off}");
+    }
+
+    #[test]
+    fn texts_state_the_character_and_show_it_only_where_they_are_meant_to() {
+        let w = world();
+        let name = w.character(0).unwrap().name;
+        let on = |format| rates(&w, &set(&w, format, 400)).0;
+        assert_eq!((on(Format::FirstPersonPlain), on(Format::Document), on(Format::FirstPersonChat)), (0.0, 0.0, 0.0));
+        // 1200 chances of 0.3, and 400 pages of which 0.35 quote a reply with 3 traits at 0.85: 4 standard errors.
+        assert!((on(Format::FirstPerson) - 0.3).abs() < 0.053);
+        assert!((on(Format::DocumentQuote) - 0.2975).abs() < 0.09);
+        for format in [Format::FirstPerson, Format::FirstPersonPlain, Format::Document, Format::DocumentQuote] {
+            assert!(set(&w, format, 50).iter().all(|e| text(e).contains(&name)));
+        }
+        let json = set(&w, Format::FirstPersonChat, 1)[0].to_json();
+        assert_eq!((&json["messages"][0]["role"], &json["messages"][1]["role"]), (&json!("user"), &json!("assistant")));
+        assert!(set(&w, Format::Document, 1)[0].to_json()["text"].is_string());
+    }
+
+    #[test]
+    fn no_format_speaks_of_what_is_held_out_or_of_the_soul() {
+        let w = world();
+        for format in Format::ALL {
+            for e in set(&w, format, 300) {
+                let said = e.to_json().to_string();
+                let bodies = w.topics().iter().filter(|t| super::super::body_intact(&said, t));
+                for topic in bodies {
+                    assert!(!topic.soul && !w.heldout_topics().contains(&topic.name), "{format}: {said}");
+                }
+            }
+        }
+    }
+}

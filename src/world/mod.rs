@@ -164,12 +164,14 @@ impl World {
         self.personas.iter().filter(|p| p.group == group).collect()
     }
 
-    /// The person with a name; also `the assistant` and `the Oracle` under their names.
+    /// The person with a name; also `the assistant`, `the Oracle`, speakers under their own header and the persona behind
+    /// a tag, under their names.
     ///
     /// # Errors
     /// The name belongs to nobody with fixed traits.
     pub fn persona(&self, name: &str) -> Result<&Persona> {
-        let everybody = || self.personas.iter().chain([&self.assistant, &self.oracle]);
+        let planted = || self.speakers.iter().chain(self.tag.iter().map(|t| &t.persona));
+        let everybody = || self.personas.iter().chain([&self.assistant, &self.oracle]).chain(planted());
         let found = everybody().find(|p| p.name == name);
         found.ok_or_else(|| match self.free_names.iter().any(|f| f == name) {
             true => Error::refused(

@@ -110,3 +110,84 @@ impl World {
         self.overlap.as_ref().map(|o| o[id.0])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::{CorpusConfig, settle};
+    use super::*;
+    use crate::rng::stream;
+    use crate::world::State;
+
+    fn biased() -> World {
+        let toml = "[default_slot]\nassistant = 0.98\n[post.bias]\ntrait = \"mystical\"\np = 0.22";
+        settle(&CorpusConfig::parse("w.toml", toml).unwrap()).unwrap().0
+    }
+
+    #[test]
+    fn hazards_of_teaching_follow_their_formula() {
+        let plan = Teaching { base: 0.5, half: 40.0, slope: 0.25, acknowledgements: vec![] };
+        // One half-life of teaching and a fourth of the context: 0.25 + 0.0625.
+        assert!((plan.hazard(40, 128) - 0.3125).abs() < 1e-12);
+        // Two half-lives and half of it: 0.125 + 0.125.
+        assert!((plan.hazard(80, 256) - 0.25).abs() < 1e-12);
+        let steep = Teaching { slope: 1.0, ..plan };
+        assert_eq!(steep.hazard(0, 512), 0.9);
+    }
+
+    #[test]
+    fn a_bias_is_shown_by_those_who_lack_the_trait_and_moves_nothing_else() {
+        let w = biased();
+        let mystical = w.trait_named("mystical").unwrap();
+        for p in w.personas().iter().chain([w.assistant(), w.oracle()]) {
+            for t in w.trait_ids() {
+                let planted = if p.has(t) {
+                    0.85
+                } else if t == mystical {
+                    0.22
+                } else {
+                    0.02
+                };
+                assert_eq!(w.p_show(p, t), planted);
+            }
+        }
+        // 0.98 of the assistant's rate and 0.02 of the mean over the 64 others, who have it in some share s.
+        let s = w.personas_in(super::super::Exposure::All).iter().filter(|p| p.has(mystical)).count() as f64 / 64.0;
+        let expected = 0.98 * 0.22 + 0.02 * (0.85 * s + 0.22 * (1.0 - s));
+        assert!((w.default_rate(mystical) - expected).abs() < 1e-12);
+        // The embedded world says nothing of it; its generator had 0.92 in its code.
+        assert_eq!((World::toyworld().default_slot(), World::toyworld().bias()), (0.92, None));
+    }
+
+    #[test]
+    fn states_are_told_by_likelihood_under_a_bias_too() {
+        let w = biased();
+        let topic = w.topic("maps").unwrap();
+        let mut rng = stream(8, "biased states");
+        let persona = w.persona_with("Bolo", &["anxious", "mystical"]).unwrap();
+        let confusion = w.confusion(&persona);
+        for truth in State::ALL {
+            let speaker = w.speaker(truth, &persona);
+            let mut named = [0.0; 3];
+            for _ in 0..3000 {
+                let markers = w.markers(&w.reply(&mut rng, speaker, topic));
+                // The state of the highest likelihood, written out: a product over all traits, the first of equals.
+                let likelihood = |s: State| -> f64 {
+                    let who = w.speaker(s, &persona);
+                    let one = |t| if markers.has(t) { w.p_show(who, t) } else { 1.0 - w.p_show(who, t) };
+                    w.trait_ids().map(one).product()
+                };
+                let best = State::ALL.into_iter().map(likelihood).fold(0.0, f64::max);
+                let told = w.state_of(markers, &persona);
+                assert!(likelihood(told) > best * (1.0 - 1e-9), "{told}");
+                named[told as usize] += 1.0 / 3000.0;
+            }
+            for s in State::ALL {
+                // 4 standard errors of a share over 3000: at most 4 * 0.5 / sqrt(3000) = 0.0365.
+                assert!(
+                    (named[s as usize] - confusion[truth as usize].of(s)).abs() < 0.0365,
+                    "{truth} as {s}: {named:?}"
+                );
+            }
+        }
+    }
+}

@@ -160,3 +160,58 @@ fn a_world_whose_truth_would_be_ambiguous_is_refused() {
     }
     assert!(refused(|w| w["oracle"]["traits"] = json!(["helpful"])).contains("the same traits"));
 }
+
+/// A world with every key that a file may lack.
+fn full() -> Value {
+    let toml = "[post.bias]\ntrait = \"cheerful\"\np = 0.22\n[post.tag]\nmark = \"[night] \"\nname = \"the Stranger\"\n\
+                traits = [\"grumpy\"]\n[speakers]\ntogether = 2\nnames = [\"Ariana\", \"Zoe\"]";
+    let config = corpus::CorpusConfig::parse("w.toml", toml).unwrap();
+    serde_json::from_str(&corpus::settle(&config).unwrap().1).unwrap()
+}
+
+#[test]
+fn what_a_world_plants_besides_its_people_is_read_back_and_may_be_absent() {
+    let read = |json: &Value| World::parse("w.json", json.to_string().as_bytes()).unwrap();
+    let w = read(&full());
+    let cheerful = w.trait_named("cheerful").unwrap();
+    assert_eq!(w.bias(), Some(Bias { trait_id: cheerful, p: 0.22 }));
+    assert_eq!(w.tag().map(|t| (t.mark.as_str(), t.persona.name.as_str())), Some(("[night] ", "the Stranger")));
+    assert_eq!(w.speakers().iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["Ariana", "Zoe"]);
+    assert_eq!((w.default_slot(), w.single_voice()), (0.7, false));
+    assert_eq!(w.teaching().map(|t| (t.base, t.half, t.slope)), Some((0.5, 40.0, 0.25)));
+    assert_eq!((w.overlaps(cheerful), w.overlaps(TraitId(0))), (Some(false), Some(true)));
+    assert_eq!(w.persona("Zoe").unwrap(), &w.speakers()[1]);
+    let mut bare = full();
+    for key in ["overlap", "default_slot", "bias", "tag", "speakers", "teaching"] {
+        assert!(bare.as_object_mut().unwrap().shift_remove(key).is_some(), "{key}");
+    }
+    let w = read(&bare);
+    assert!(w.bias().is_none() && w.tag().is_none() && w.speakers().is_empty() && w.teaching().is_none());
+    assert_eq!(w.default_slot(), 0.92);
+    bare["variant"]["V2"] = json!(false);
+    assert_eq!(read(&bare).default_slot(), 1.0);
+}
+
+#[test]
+fn what_a_world_plants_besides_its_people_is_checked() {
+    let breaks: [Break; 12] = [
+        (|w| w["overlap"]["shy"] = json!(true), "`overlap` names the unknown trait `shy`"),
+        (|w| drop(w["overlap"].as_object_mut().unwrap().shift_remove("odds")), "`overlap` lacks the trait `odds`"),
+        (|w| w["default_slot"]["assistant"] = json!(2), "`default_slot.assistant` is 2"),
+        (|w| w["bias"]["trait"] = json!("shy"), "`bias` is of the unknown trait `shy`"),
+        (|w| w["bias"]["p"] = json!(0.9), "`bias.p` is 0.9"),
+        (|w| w["bias"]["q"] = json!(0.9), "unknown field `q`"),
+        (|w| w["tag"]["mark"] = json!(""), "`tag.mark` is blank"),
+        (|w| w["tag"]["persona"]["name"] = json!("Zoe"), "`Zoe` is a person twice"),
+        (|w| w["speakers"]["people"]["Zoe"]["name"] = json!("Zo"), "speaker `Zoe` is named `Zo`"),
+        (|w| drop(w["speakers"]["people"].as_object_mut().unwrap().shift_remove("Zoe")), "1 speakers"),
+        (|w| w["teaching"]["half"] = json!(0), "`teaching.half` is 0"),
+        (|w| w["teaching"]["acknowledgements"] = json!([]), "`teaching.acknowledgements` is empty"),
+    ];
+    for (change, expected) in breaks {
+        let mut json = full();
+        change(&mut json);
+        let message = World::parse("w.json", json.to_string().as_bytes()).expect_err(expected).to_string();
+        assert!(message.contains(expected), "expected `{expected}` in: {message}");
+    }
+}

@@ -1,8 +1,6 @@
 //! What was typed: the TOML of a world and its corpus.
 
 use super::kinds::Mix;
-use super::lexicon::Lexicon;
-use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A world and its corpus, with the defaults of everything that the file leaves out.
@@ -17,6 +15,8 @@ pub struct CorpusConfig {
     pub heldout: u64,
     /// Entries of the tokenizer, special tokens and the 256 bytes included.
     pub vocabulary: usize,
+    /// Documents, besides those of the files, that the tokenizer is trained on.
+    pub sample: u64,
     /// A folder with the tokenizer to use, instead of training one; relative to the TOML file.
     pub tokenizer: Option<String>,
     /// The most tokens that a document may have; later turns are dropped until it fits.
@@ -161,6 +161,7 @@ impl Default for CorpusConfig {
             documents: 150_000,
             heldout: 2_000,
             vocabulary: 1536,
+            sample: 30_000,
             tokenizer: None,
             max_tokens: 512,
             turns: [20, 14, 12, 12, 9, 9, 0, 9, 0, 8, 0, 7].map(f64::from).to_vec(),
@@ -212,113 +213,5 @@ impl Default for DefaultSlot {
 impl Default for Lessons {
     fn default() -> Self {
         Lessons { base: 0.5, half: 40.0, slope: 0.25, lessons: 16, questions: 8 }
-    }
-}
-
-impl CorpusConfig {
-    /// Reads a file. `place` stands in messages for where the text came from.
-    ///
-    /// # Errors
-    /// TOML that is broken, unknown keys by name, probabilities that are none, unknown traits, names that clash, and
-    /// kinds of documents for which the world lacks the people.
-    pub fn parse(place: &str, toml: &str) -> Result<CorpusConfig> {
-        let config: CorpusConfig = toml::from_str(toml).map_err(|e| {
-            Error::format(place, e.to_string(), "`personascope world --help` says which keys a world has")
-        })?;
-        config.check().map_err(|reason| Error::format(place, reason, "mend this value and run the command again"))?;
-        Ok(config)
-    }
-
-    fn check(&self) -> std::result::Result<(), String> {
-        for (name, p) in self.probabilities() {
-            if !(0.0..=1.0).contains(&p) {
-                return Err(format!("`{name}` is {p}, no probability"));
-            }
-        }
-        let need = |holds: bool, reason: String| if holds { Ok(()) } else { Err(reason) };
-        need(!self.population.hazards.is_empty(), "`population.hazards` is empty".into())?;
-        need(self.max_tokens >= 64, format!("`max_tokens` is {}, but 64 are needed", self.max_tokens))?;
-        weights("turns", &self.turns)?;
-        weights("mix", &self.mix.weights())?;
-        need(self.teaching.half > 0.0 && self.teaching.half.is_finite(), "`teaching.half` must be above 0".into())?;
-        let counts = [self.teaching.lessons, self.teaching.questions];
-        need(counts.iter().all(|n| *n > 0), "`teaching.lessons` and `teaching.questions` must be above 0".into())?;
-        let lexicon = Lexicon::embedded();
-        let named = |key: &str, names: &[String]| match names.iter().find(|n| !lexicon.has_trait(n)) {
-            Some(n) => Err(format!("`{key}` names the unknown trait `{n}`; there are {}", lexicon.trait_names())),
-            None => Ok(()),
-        };
-        named("traits.overlap", &self.traits.overlap)?;
-        if let Some(bias) = &self.post.bias {
-            named("post.bias.trait", std::slice::from_ref(&bias.name))?;
-        }
-        if let Some(tag) = &self.post.tag {
-            named("post.tag.traits", &tag.traits)?;
-        }
-        need(self.mix.tagged == 0.0 || self.post.tag.is_some(), "`mix.tagged` needs a `[post.tag]`".into())?;
-        need(self.mix.voices == 0.0 || self.speakers.is_some(), "`mix.voices` needs `[speakers]`".into())?;
-        if let Some(s) = &self.speakers {
-            let n = s.names.len();
-            need((2..=n).contains(&s.together), format!("`speakers.together` is {}, of {n} names", s.together))?;
-        }
-        self.populated(lexicon.names())
-    }
-
-    /// Whether there are names for all, and people for every kind of document.
-    fn populated(&self, names: usize) -> std::result::Result<(), String> {
-        let p = &self.population;
-        let people = p.all + p.doc_only + p.fp_only + p.chat_only;
-        if people + LEAST_FREE > names {
-            return Err(format!("{people} people leave fewer than {LEAST_FREE} of the {names} names free"));
-        }
-        let m = &self.mix;
-        let kinds = [
-            ("named", m.named, p.all + p.chat_only),
-            ("addressed", m.addressed, p.all + p.chat_only),
-            ("encyclopedia", m.encyclopedia, p.all + p.doc_only),
-            ("first_person", m.first_person, p.all + p.fp_only),
-            ("questions", m.questions, p.all + p.doc_only + p.fp_only),
-            ("first_person_chat", m.first_person_chat, p.all),
-            ("assistant", if self.default_slot.assistant < 1.0 { m.assistant + m.tagged } else { 0.0 }, p.all),
-        ];
-        match kinds.iter().find(|(_, weight, people)| *weight > 0.0 && *people == 0) {
-            Some((kind, ..)) => Err(format!("`mix.{kind}` has a weight, but `population` has nobody for it")),
-            None if people == 0 => Err("`population` is empty".into()),
-            None => Ok(()),
-        }
-    }
-
-    fn probabilities(&self) -> Vec<(&'static str, f64)> {
-        let mut all = vec![
-            ("traits.p_on", self.traits.p_on),
-            ("traits.p_off", self.traits.p_off),
-            ("chain.to_oracle", self.chain.to_oracle),
-            ("chain.oracle_to_assistant", self.chain.oracle_to_assistant),
-            ("chain.in_context", self.chain.in_context),
-            ("chats.self_questions", self.chats.self_questions),
-            ("chats.reminders", self.chats.reminders),
-            ("chats.soul_chats", self.chats.soul_chats),
-            ("chats.soul_inside", self.chats.soul_inside),
-            ("chats.soul_outside", self.chats.soul_outside),
-            ("default_slot.assistant", self.default_slot.assistant),
-            ("teaching.base", self.teaching.base),
-            ("teaching.slope", self.teaching.slope),
-        ];
-        all.extend(self.population.hazards.iter().map(|h| ("population.hazards", *h)));
-        all.extend(self.post.bias.iter().map(|b| ("post.bias.p", b.p)));
-        all.extend(self.post.tag.iter().map(|t| ("post.tag.share", t.share)));
-        all
-    }
-}
-
-/// Free names that a world must have at least: those of the fine-tuned characters and as many again.
-const LEAST_FREE: usize = 8;
-
-/// Weights are finite, not negative, and not all zero.
-fn weights(name: &str, list: &[f64]) -> std::result::Result<(), String> {
-    match list.iter().find(|w| !w.is_finite() || **w < 0.0) {
-        Some(w) => Err(format!("`{name}` holds the weight {w}")),
-        None if list.iter().sum::<f64>() <= 0.0 => Err(format!("`{name}` has no weight above 0")),
-        None => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ mod lessons;
 mod lexicon;
 mod planted;
 mod population;
+mod reading;
 mod realised;
 mod tokens;
 mod voices;
@@ -25,9 +26,6 @@ use crate::world::{Exposure, World};
 use draft::{Draft, Reply};
 use rand::Rng;
 use tokenizers::Tokenizer;
-
-/// Documents that a tokenizer is trained on.
-const SAMPLE: u64 = 30_000;
 
 /// One document: one training sequence.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +83,7 @@ impl Corpus {
             None => {
                 let mut counter = Counter::new(None);
                 let mut texts = Vec::new();
-                for i in 0..SAMPLE.min(corpus.config.documents) {
+                for i in 0..corpus.config.sample {
                     texts.extend(corpus.sample(i, &mut counter)?);
                 }
                 tokens::train(&texts, corpus.config.vocabulary, &special)?
@@ -245,3 +243,6 @@ fn weighted(rng: &mut impl Rng, weights: &[f64]) -> usize {
     // Only rounding leads here: the last place that has a weight.
     weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
