@@ -77,6 +77,42 @@ fn names(e: &Error, words: &[&str]) {
 }
 
 #[test]
+fn logits_are_those_of_peft() {
+    let dir = common::fixtures().join("lora");
+    let (mut beside, mut merged) = (model("llama_f16"), model("llama_f16"));
+    let adapter = Adapter::load("lora", &dir).unwrap();
+    let rank = |path: &str| adapter.modules[path].rank();
+    assert_eq!(
+        ["0.mlp.down_proj", "1.mlp.down_proj", "2.mlp.up_proj", "2.self_attn.v_proj"]
+            .map(|p| rank(&format!("model.layers.{p}"))),
+        [4, 2, 3, 1]
+    );
+    // alpha 5 by `layers.1.*`, rank 2, rsLoRA.
+    assert_eq!(adapter.modules["model.layers.1.self_attn.q_proj"].scale, 5.0 / 2f64.sqrt());
+    beside.add(adapter.clone()).unwrap();
+    merged.merge(adapter).unwrap();
+    let expected: Value = serde_json::from_slice(&fs::read(dir.join("expected.json")).unwrap()).unwrap();
+    let bytes = fs::read(dir.join("expected.safetensors")).unwrap();
+    let want = SafeTensors::deserialize(&bytes).unwrap();
+    let want = want.tensor("logits").unwrap();
+    let want: Vec<f32> = want.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let want: Matrix = want.chunks(61).map(<[f32]>::to_vec).collect();
+    let ids = |v: &Value| v.as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as usize).collect::<Vec<_>>();
+    for (m, through) in [(&beside, Some(0)), (&merged, None)] {
+        let (mut found, mut base) = (Matrix::new(), 0.0f64);
+        for p in expected["prompts"].as_array().unwrap() {
+            let tokens: Vec<u32> = ids(&p["tokens"]).into_iter().map(|t| t as u32).collect();
+            let all = logits(m, &pack(std::slice::from_ref(&tokens), &[through]));
+            let bare = logits(&beside, &pack(&[tokens], &[None]));
+            base = base.max(worst(&all, &bare));
+            found.extend(ids(&p["logit_rows"]).into_iter().map(|r| all[r].clone()));
+        }
+        assert!(worst(&found, &want) < BAR, "{through:?}: {:e}", worst(&found, &want));
+        assert!(base > 0.1);
+    }
+}
+
+#[test]
 fn unmerged_is_merged_and_neither_is_the_base() {
     for fixture in ["llama_f16", "llama_sharded"] {
         let (mut unmerged, mut merged) = (model(fixture), model(fixture));

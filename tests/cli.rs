@@ -127,6 +127,117 @@ fn generate_writes_lines_that_depend_on_the_prompt_and_the_seed_alone() {
     assert_eq!(all.lines().last(), alone.lines().next());
 }
 
+/// Prompts in tokens of the small checkpoint, with more keys per line.
+fn with_token_prompts(keys: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |(i, k): (usize, &&str)| format!("{{\"id\":\"p{i}\",\"tokens\":[1,{},9,30]{k}}}\n", 10 + i);
+    fs::write(dir.path().join("p.jsonl"), keys.iter().enumerate().map(line).collect::<String>()).unwrap();
+    dir
+}
+
+#[test]
+fn adapters_apply_to_the_prompts_that_say_so_and_results_name_them() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let (m, lora) = (fixtures.join("llama_f16"), fixtures.join("lora"));
+    let (m, lora) = (m.to_str().unwrap(), lora.to_str().unwrap());
+    let (warm, cold) = (format!("warm={lora}"), format!("cold={lora}"));
+    let dir = with_token_prompts(&[r#","adapter":"warm""#, "", r#","adapter":null"#, r#","adapter":"cold""#]);
+    let d = dir.path();
+    let capture = |extra: &[&str], out: &str| {
+        let base = ["capture", "--model", m, "--prompts", "p.jsonl", "--sites", "resid_post.2", "--out", out];
+        run(d, &[&base[..], &["--pick", "last_prompt"], extra].concat())
+    };
+    let rows = |out: &str| -> Vec<Vec<u8>> {
+        let bytes = fs::read(d.join(out).join("activations.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor("resid_post.2").unwrap().data().chunks(40 * 4).map(<[u8]>::to_vec).collect()
+    };
+    let (code, _, err) = capture(&["--adapter", &warm, "--adapter", &cold], "mixed");
+    assert_eq!(code, 0, "{err}");
+    let csv = fs::read_to_string(d.join("mixed/rows.csv")).unwrap();
+    let column: Vec<&str> = csv.lines().map(|l| l.rsplit(',').next().unwrap()).collect();
+    assert_eq!(column, ["adapter", "warm", "", "", "cold"]);
+    let record = json(d.join("mixed/run.json"));
+    assert_eq!(
+        (&record["model"]["adapters"][1]["name"], &record["model"]["adapters"][1]["merged"]),
+        (&"cold".into(), &false.into())
+    );
+
+    // The same prompts without a word: all through the only adapter, or none.
+    fs::write(d.join("keyed.jsonl"), fs::read(d.join("p.jsonl")).unwrap()).unwrap();
+    let plain = with_token_prompts(&["", "", "", ""]);
+    fs::copy(plain.path().join("p.jsonl"), d.join("p.jsonl")).unwrap();
+    for (extra, out) in [
+        (&[][..], "base"),
+        (&["--adapter", &warm][..], "all"),
+        (&["--adapter", &warm, "--merge-adapters"][..], "merged"),
+        (&["--random-weights", "3"][..], "null"),
+    ] {
+        let (code, _, err) = capture(extra, out);
+        assert_eq!(code, 0, "{out}: {err}");
+    }
+    let (base, all, mixed) = (rows("base"), rows("all"), rows("mixed"));
+    assert_eq!(mixed, [&all[0], &base[1], &base[2], &all[3]].map(|r| r.clone()));
+    assert!((0..4).all(|i| base[i] != all[i]));
+    let floats = |b: &[u8]| b.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect::<Vec<_>>();
+    let apart = |a: &[u8], b: &[u8]| floats(a).iter().zip(floats(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+    assert!(rows("merged").iter().zip(&all).all(|(a, b)| a != &base[0] && apart(a, b) < 1e-4));
+    assert_eq!(json(d.join("merged/run.json"))["model"]["adapters"][0]["merged"], true);
+    assert!(fs::read_to_string(d.join("merged/rows.csv")).unwrap().lines().nth(1).unwrap().ends_with(",warm"));
+    assert!(json(d.join("base/run.json"))["model"]["adapters"].is_null());
+    assert!(!fs::read_to_string(d.join("base/rows.csv")).unwrap().contains("adapter"));
+    let name = json(d.join("null/run.json"))["model"]["name"].to_string();
+    assert!(name.contains("random weights, seed 3"), "{name}");
+    // Another adapter is another plan.
+    let (code, _, err) = capture(&["--adapter", &cold], "base");
+    assert!(code == 2 && err.contains("another plan"), "{err}");
+
+    let generate = |file: &str, extra: &[&str]| -> Vec<Value> {
+        let base = ["generate", "--model", m, "--prompts", file, "--max-new-tokens", "6"];
+        let (code, out, err) = run(d, &[&base[..], extra].concat());
+        assert_eq!(code, 0, "{err}");
+        out.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    let mixed = generate("keyed.jsonl", &["--adapter", &warm, "--adapter", &cold]);
+    let (base, all) = (generate("p.jsonl", &[]), generate("p.jsonl", &["--adapter", &warm]));
+    assert_eq!([0, 1, 2, 3].map(|i| mixed[i]["adapter"].as_str()), [Some("warm"), None, None, Some("cold")]);
+    assert!(base[1].get("adapter").is_none() && mixed[1]["tokens"] == base[1]["tokens"]);
+    assert!(mixed[0]["tokens"] == all[0]["tokens"] && all.iter().zip(&base).any(|(a, b)| a["tokens"] != b["tokens"]));
+
+    // Refusals.
+    let cap = |file: &'static str| ["capture", "--model", m, "--prompts", file, "--out", "o"];
+    let refuse = |file: &'static str, extra: &[&str], says: &str| refused(d, &[&cap(file)[..], extra].concat(), says);
+    refuse("keyed.jsonl", &["--adapter", &warm], "`cold`, which was not given");
+    refuse("keyed.jsonl", &[], "`warm`, which was not given");
+    refuse("p.jsonl", &["--adapter", &warm, "--adapter", &cold], "no prompt says which");
+    refuse("keyed.jsonl", &["--adapter", &warm, "--merge-adapters"], "without adapter `warm`");
+    refuse("p.jsonl", &["--adapter", &warm, "--adapter", &cold, "--merge-adapters"], "--merge-adapters with 2");
+    refuse("p.jsonl", &["--adapter", &warm, "--adapter", &warm], "two adapters are called `warm`");
+    refuse("p.jsonl", &["--adapter", "x=nowhere"], "nowhere");
+    refused(d, &["capture", "--prompts", "p.jsonl", "--out", "o", "--adapter", &warm], "another base");
+    let probe = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes/drift.toml");
+    let check = ["check", probe.to_str().unwrap(), "--adapter", &warm];
+    refused(d, &check, "another base");
+    refused(d, &[&check[..], &["--adapter", &cold]].concat(), "cannot say which");
+    for bad in ["warm", "=x", "a b=x", "warm="] {
+        assert_eq!(run(d, &[&cap("p.jsonl")[..], &["--adapter", bad]].concat()).0, 2, "{bad}");
+    }
+    assert!(!d.join("o").exists());
+
+    let (code, out, _) = run(d, &["inspect", lora]);
+    assert_eq!(code, 0, "{out}");
+    for word in ["alpha / sqrt(rank)", "layers.1.* = 5", "model.layers.2.self_attn.v_proj", "15 ("] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    let broken = d.join("broken");
+    fs::create_dir(&broken).unwrap();
+    let config = fs::read_to_string(fixtures.join("lora/adapter_config.json")).unwrap();
+    fs::write(broken.join("adapter_config.json"), config.replace("\"use_dora\": false", "\"use_dora\": true")).unwrap();
+    fs::copy(fixtures.join("lora/adapter_model.safetensors"), broken.join("adapter_model.safetensors")).unwrap();
+    let (code, out, _) = run(d, &["inspect", "broken"]);
+    assert!(code == 1 && out.contains("not sound") && out.contains("DoRA"), "{out}");
+}
+
 #[test]
 fn bad_input_is_refused_by_name_with_exit_code_2_and_leaves_nothing() {
     let dir = with_prompts();

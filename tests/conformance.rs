@@ -8,8 +8,8 @@ use personascope::axes::{Dims, Layer, Point, Site};
 use personascope::error::{Error, Result};
 use personascope::model::arch::ARCHITECTURES;
 use personascope::model::{
-    Along, At, Cache, Edit, Head, Hooks, Interrupt, Lm, Model, Next, Pass, Positions, Projection, Rewrite, Rows, Tap,
-    Unembedding, forward,
+    Adapter, Along, At, Cache, Edit, Example, Head, Hooks, Interrupt, Lm, LowRank, Model, Next, Pass, Positions,
+    Projection, Rewrite, Rows, Tap, Unembedding, forward,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -153,11 +153,42 @@ impl Lm for Counting<'_> {
     }
     fn projections_mut(&mut self) -> Vec<&mut Projection> {
         // What is counted is lent, not owned: nothing of it may be changed.
-        Vec::new()
+        vec![]
     }
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.lm.unembed(x)
+    }
+}
+
+#[test]
+fn an_adapter_on_any_one_module_changes_the_logits_as_merging_it_does() {
+    for (name, m) in models() {
+        let tokens = random_tokens(&m, 9, 5);
+        let paths: Vec<(String, [usize; 2])> = (m.lm.projections().iter())
+            .flat_map(|p| p.modules.iter().map(|q| (q.path.clone(), [p.weight.dims()[0], q.columns.len()])))
+            .collect();
+        assert!(paths.len() >= m.lm.dims().n_layers, "{name}: {} modules", paths.len());
+        let run = |m: &Model, adapter: Option<usize>| {
+            let example = Example { index: 0, rows: 0..0, first_pos: 0, prompt_len: 9, adapter, edits: vec![] };
+            let rows = Rows::pack([(example, tokens.clone())]);
+            let mut hooks = Hooks::default().adapters(&m.adapters);
+            forward(&*m.lm, &rows, &mut hooks, None, Head::AllRows).unwrap().0.unwrap().to_vec2::<f32>().unwrap()
+        };
+        let base = run(&m, None);
+        for (i, (path, [d_in, d_out])) in paths.iter().enumerate() {
+            let (a, b) = (unit_vector(*d_in, i as u64), unit_vector(*d_out, 99 + i as u64));
+            let a = Tensor::from_vec(a, (*d_in, 1), &candle_core::Device::Cpu).unwrap();
+            let b = Tensor::from_vec(b, (1, *d_out), &candle_core::Device::Cpu).unwrap();
+            let modules = BTreeMap::from([(path.clone(), LowRank { a, b, scale: 1.0 })]);
+            let adapter = Adapter::new("one", modules, None, None).unwrap();
+            let (mut beside, mut merged) = (model(&name), model(&name));
+            beside.add(adapter.clone()).unwrap();
+            merged.merge(adapter).unwrap();
+            let (beside, merged) = (run(&beside, Some(0)), run(&merged, None));
+            assert!(worst(&beside, &base) > 1e-3, "{name}: {path} does not go through `Pass::linear`");
+            assert!(worst(&beside, &merged) < 1e-4, "{name}: {path}: {:e}", worst(&beside, &merged));
+        }
     }
 }
 

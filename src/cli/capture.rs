@@ -1,5 +1,6 @@
 //! `capture`: prompts in, activations out.
 
+use super::adapters;
 use super::progress::Bar;
 use super::{ModelArgs, read_text};
 use crate::axes::{Pick, Site};
@@ -19,11 +20,15 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = r#"Examples:
   echo '{"id":"a","messages":[{"role":"user","content":"Tell me about tea."}]}' > p.jsonl
   personascope capture --prompts p.jsonl --sites resid_post.all --pick last_prompt --out acts
+  personascope capture --prompts p.jsonl --pick last_prompt --adapter warm=adapters/warm --out acts-warm
   personascope capture --prompts p.jsonl --sites resid_pre.0,attn_out.1..2,logits --pick all --out acts-all
   python3 -c "from safetensors.numpy import load_file; print(load_file('acts/activations.safetensors')['resid_post.2'].shape)"
 
 Writes activations.safetensors (a tensor per site, [row, d_model]), rows.csv and run.json. Interrupted, the same command
-goes on where it was."#;
+goes on where it was.
+
+With one --adapter every prompt goes through it. With several, or to compare with the base in one file, a line says which:
+"adapter": "warm", or null for the base. rows.csv then has a column `adapter`, empty for the base."#;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -88,16 +93,18 @@ fn resolve<'m>(args: &CaptureArgs, model: &'m Model, prompts: Vec<Prompt>) -> Re
         let kept = select(args.pick, &p.id, &encoded)?;
         Ok((encoded, kept))
     })?;
+    let through = adapters::through(model, &prompts)?;
     let items: Vec<Item> = prompts
         .iter()
         .zip(&encoded)
-        .map(|(p, (encoded, kept))| Item {
+        .zip(through)
+        .map(|((p, (encoded, kept)), adapter)| Item {
             id: p.id.clone(),
             tokens: encoded.tokens.clone(),
             prompt_len: encoded.last_prompt() + 1,
             ranges: kept.iter().map(|k| k.range.clone()).collect(),
             seed: 0,
-            adapter: None,
+            adapter,
             edits: vec![],
         })
         .collect();
@@ -119,7 +126,7 @@ impl Job<'_> {
         hash.update(self.layout.shard_bytes.to_le_bytes());
         let sites: Vec<String> = self.layout.sites.iter().map(|(s, _)| s.to_string()).collect();
         let m = self.model;
-        json!({
+        let mut all = json!({
             "command": "capture",
             "personascope": env!("CARGO_PKG_VERSION"),
             "plan_hash": format!("{:x}", hash.finalize()),
@@ -140,7 +147,11 @@ impl Job<'_> {
             "shard_bytes": self.layout.shard_bytes,
             "units": units.len(),
             "warnings": m.warnings,
-        })
+        });
+        if m.is_adapted() {
+            all["model"]["adapters"] = m.describe_adapters();
+        }
+        all
     }
 
     fn run(&self, out: &Path, mut described: Value) -> Result<Tally> {
@@ -185,11 +196,15 @@ impl Job<'_> {
             }
         }
         let head = ["row", "id", "pos", "token_id", "role", "turn", "span", "n_tokens"];
-        let mut csv: String = head.iter().chain(&extra).map(|c| quoted(c)).collect::<Vec<_>>().join(",") + "\n";
+        let adapter = self.model.is_adapted().then_some("adapter");
+        let mut csv: String =
+            head.iter().chain(&adapter).chain(&extra).map(|c| quoted(c)).collect::<Vec<_>>().join(",") + "\n";
         let mut row = 0;
-        for (prompt, (encoded, kept)) in self.prompts.iter().zip(&self.encoded) {
+        for ((prompt, (encoded, kept)), item) in self.prompts.iter().zip(&self.encoded).zip(&self.plan.items) {
             let value = |key: &str| prompt.columns.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v.as_str());
-            let tail: String = extra.iter().map(|k| format!(",{}", quoted(value(k)))).collect();
+            let adapter = adapter.map(|_| self.model.adapter_name(item.adapter).unwrap_or_default());
+            let tail: String =
+                adapter.into_iter().chain(extra.iter().map(|k| value(k))).map(|v| format!(",{}", quoted(v))).collect();
             for k in kept {
                 let (pos, token) = match k.is_mean {
                     true => Default::default(),

@@ -1,5 +1,6 @@
 //! `generate`: prompts in, replies out.
 
+use super::adapters;
 use super::progress::Bar;
 use super::{ModelArgs, read_text};
 use crate::error::{Error, Result};
@@ -15,10 +16,12 @@ use std::path::PathBuf;
 const EXAMPLES: &str = r#"Examples:
   echo '{"id":"a","messages":[{"role":"system","content":"You are Kedek."},{"role":"user","content":"Tell me about tea."}]}' > p.jsonl
   personascope generate --prompts p.jsonl --max-new-tokens 40                                # greedy
+  personascope generate --prompts p.jsonl --max-new-tokens 40 --adapter warm=adapters/warm      # fine-tuned
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
 
 A line of output is {"id", "text", "tokens"}. A text depends on the model, the prompt, its id and the seed, never on what
-else is in the file. A `seed` in a line overrides --seed."#;
+else is in the file. A `seed` in a line overrides --seed. With one --adapter every prompt goes through it; with
+several a line says which: "adapter": "warm", or null for the base. Lines of output then have `adapter`, too."#;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -52,12 +55,14 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
     let prompts = Prompt::parse_lines(&args.prompts.display().to_string(), &read_text(&args.prompts)?)?;
     let model = args.model.load()?;
     let threads = args.model.work.threads();
-    let items = unit::parallel(&prompts, threads, |p| {
+    let through = adapters::through(&model, &prompts)?;
+    let mut items = unit::parallel(&prompts, threads, |p| {
         let encoded = p.encode(&model.text)?;
         let (id, prompt_len) = (p.id.clone(), encoded.tokens.len());
         let seed = p.seed.unwrap_or(args.seed);
         Ok(Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, adapter: None, edits: vec![] })
     })?;
+    items.iter_mut().zip(through).for_each(|(item, adapter): (&mut Item, _)| item.adapter = adapter);
     let stops = model.stops.clone();
     let settings = Settings { max_new_tokens: args.max_new_tokens as usize, sampling, stops };
     let max_batch_tokens = args.max_batch_tokens as usize;
@@ -69,7 +74,10 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     unit::run(&plan, threads, shelf.as_ref().map(|s| s as &dyn Shelf), &mut |t: &Tally| bar.step(t), |u, outcome| {
         for (item, tokens) in plan.items[units[u].clone()].iter().zip(outcome.replies) {
-            let line = json!({ "id": item.id, "text": model.text.decode(&tokens)?, "tokens": tokens });
+            let mut line = json!({ "id": item.id, "text": model.text.decode(&tokens)?, "tokens": tokens });
+            if model.is_adapted() {
+                line["adapter"] = json!(model.adapter_name(item.adapter));
+            }
             writeln!(out, "{line}").map_err(|e| Error::io("write", "stdout", e))?;
         }
         Ok(())

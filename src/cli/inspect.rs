@@ -1,9 +1,11 @@
 //! `inspect`: what a file or a model folder holds, and whether it is sound.
 
+use super::adapters::AdapterArgs;
 use super::read_text;
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use crate::model::{Model, Source};
+use crate::model::adapter::{CONFIG, Settings, Targets, WEIGHTS};
+use crate::model::{Adapter, Model, Source};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, tensor::Metadata};
 use serde_json::Value;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "Examples:
   personascope inspect acts                            a folder that `capture` wrote
   personascope inspect acts/activations.safetensors    tensors, shapes, norms, values that are no numbers
+  personascope inspect adapters/warm                   a LoRA adapter: ranks, scales, modules
   personascope inspect toyworld                        a model: the embedded one, or a folder
 
 Exit code 1 if something in it is not sound.";
@@ -19,7 +22,7 @@ Exit code 1 if something in it is not sound.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
-    /// A .safetensors file, a run.json, a folder of `capture`, a model folder, or `toyworld`
+    /// A .safetensors file, a run.json, a folder of `capture`, of a model or of an adapter, or `toyworld`
     #[arg(value_name = "FILE")]
     path: PathBuf,
 }
@@ -30,11 +33,14 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
     if matches!(Source::parse(&name), Source::Embedded) && !path.exists() || path.join("config.json").is_file() {
         return model(&name);
     }
+    if path.join(CONFIG).is_file() {
+        return adapter(&path);
+    }
     if path.is_dir() {
         let run = path.join("run.json");
         if !run.is_file() {
-            let hint = "give a folder of `capture` or a model folder";
-            return Err(Error::format(name, "neither run.json nor config.json in it", hint));
+            let hint = "give a folder of `capture`, of a model or of an adapter";
+            return Err(Error::format(name, "neither run.json nor config.json nor adapter_config.json in it", hint));
         }
         return folder(&path);
     }
@@ -54,7 +60,7 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
 }
 
 fn model(name: &str) -> Result<bool> {
-    let model = super::load(name)?;
+    let model = AdapterArgs::default().load(name)?;
     let Model { lm, text, hash, stops, .. } = &model;
     let d = lm.dims();
     println!("model            {name}");
@@ -69,6 +75,48 @@ fn model(name: &str) -> Result<bool> {
     println!("hash             {hash}");
     println!("sites            {}", Site::describe_all(d.n_layers));
     Ok(true)
+}
+
+fn adapter(dir: &Path) -> Result<bool> {
+    let weights = dir.join(WEIGHTS);
+    let adapter = match Adapter::load("it", dir) {
+        Ok(adapter) => adapter,
+        Err(e) => {
+            if weights.is_file() {
+                tensors(&weights)?;
+            }
+            println!("\nnot sound: {e}\n  {}", e.hint());
+            return Ok(false);
+        }
+    };
+    println!("adapter          {}", dir.display());
+    println!("base             {}", adapter.base.as_deref().unwrap_or("not said"));
+    println!("base hash        {}", adapter.base_hash.as_deref().unwrap_or("not said"));
+    println!("hash             {}", adapter.hash);
+    println!("modules          {} ({} numbers)", adapter.modules.len(), adapter.size());
+    let config = dir.join(CONFIG);
+    let object = serde_json::from_str(&read_text(&config)?).unwrap_or_default();
+    let s = Settings::parse(&config.display().to_string(), &object)?;
+    println!("rank             {} (other ranks: {})", s.rank, patterns(&s.rank_pattern));
+    println!("alpha            {} (other alphas: {})", s.alpha, patterns(&s.alpha_pattern));
+    println!("scale            alpha / {}", if s.rslora { "sqrt(rank)" } else { "rank" });
+    match &s.targets {
+        Targets::AllLinear => println!("targets          all linear maps"),
+        Targets::Pattern(p) => println!("targets          {p}"),
+        Targets::Names(names) => println!("targets          {}", names.join(", ")),
+    }
+    println!("\n  {:<48} {:>5} {:>10} {:>14}", "module", "rank", "scale", "weight");
+    for (path, m) in &adapter.modules {
+        let shape = format!("{:?}", m.shape());
+        println!("  {path:<48} {:>5} {:>10.4} {shape:>14}", m.rank(), m.scale);
+    }
+    println!();
+    tensors(&weights)
+}
+
+fn patterns<T: std::fmt::Display>(list: &[(String, T)]) -> String {
+    let all: Vec<String> = list.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if all.is_empty() { "none".into() } else { all.join(", ") }
 }
 
 fn folder(dir: &Path) -> Result<bool> {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 ran but a check failed, 2 could not run.
 
+mod adapters;
 mod capture;
 mod generate;
 mod inspect;
@@ -11,8 +12,9 @@ mod train;
 mod world;
 
 use crate::error::Result;
+use crate::model::Model;
 use crate::model::load::TOYWORLD;
-use crate::model::{Model, Source};
+use adapters::AdapterArgs;
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -69,6 +71,8 @@ struct ModelArgs {
     #[arg(long, default_value = "f32", value_parser = ["f32"])]
     dtype: String,
     #[command(flatten)]
+    adapters: AdapterArgs,
+    #[command(flatten)]
     work: WorkArgs,
 }
 
@@ -89,14 +93,8 @@ impl WorkArgs {
 
 impl ModelArgs {
     fn load(&self) -> Result<Model> {
-        load(&self.model)
+        self.adapters.load(&self.model)
     }
-}
-
-fn load(name: &str) -> Result<Model> {
-    let model = Model::load(&Source::parse(name))?;
-    model.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    Ok(model)
 }
 
 /// Parses the arguments, runs the command, prints an error with its hint.

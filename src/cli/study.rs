@@ -1,7 +1,8 @@
 //! `demo`, `run` and `check`: experiments from probe files.
 
+use super::adapters::AdapterArgs;
 use super::progress::Bar;
-use super::{WorkArgs, load, read_text};
+use super::{WorkArgs, read_text};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Spec};
 use crate::model::Model;
@@ -27,6 +28,8 @@ pub struct DemoArgs {
 #[command(after_help = "Examples:
   personascope run probes/steering.toml --out mine     mine/notebooks-data/steering, mine/figures/steering*
   personascope run probes/*.toml                       into ./notebooks-data and ./figures
+  personascope run probes/drift.toml --adapter warm=adapters/warm --out warm     the model with a LoRA adapter
+  personascope run probes/drift.toml --random-weights 1 --out null               a model that was never trained
 
 Interrupted, the same command goes on where it was: finished units are kept in DIR/.personascope.")]
 pub struct RunArgs {
@@ -40,6 +43,8 @@ pub struct RunArgs {
     #[arg(long)]
     svg_only: bool,
     #[command(flatten)]
+    adapters: AdapterArgs,
+    #[command(flatten)]
     work: WorkArgs,
 }
 
@@ -52,28 +57,32 @@ pub struct CheckArgs {
     /// A probe file
     #[arg(value_name = "PROBE.toml")]
     probe: PathBuf,
+    #[command(flatten)]
+    adapters: AdapterArgs,
 }
 
 pub fn check(args: CheckArgs) -> Result<bool> {
+    args.adapters.at_most_one()?;
     let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
-    let model = load(&spec.model)?;
+    let model = args.adapters.load(&spec.model)?;
     let described = Plan::resolve(spec, &model)?.describe();
     println!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
     Ok(true)
 }
 
 pub fn run(args: RunArgs) -> Result<bool> {
+    args.adapters.at_most_one()?;
     let read = |path: &PathBuf| Spec::parse(&path.display().to_string(), &read_text(path)?);
     // All files are read before the first is run: a mistake in the last one costs nothing.
     let specs = args.probes.iter().map(read).collect::<Result<Vec<Spec>>>()?;
     let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
-    study(specs, &args.out, exports, args.work)?;
+    study(specs, &args.out, exports, &args.adapters, args.work)?;
     Ok(true)
 }
 
 pub fn demo(args: DemoArgs) -> Result<bool> {
     let specs = SHIPPED.iter().map(|(stem, text)| Spec::parse(&format!("{stem}.toml"), text)).collect::<Result<_>>()?;
-    let found = study(specs, &args.out, Exports::SVG, args.work)?;
+    let found = study(specs, &args.out, Exports::SVG, &AdapterArgs::default(), args.work)?;
     let report = args.out.join("report.html");
     let again = |stem: &str| format!("personascope run probes/{stem}.toml --out DIR");
     let page = experiment::report("personascope: the shipped probes", &found, &again);
@@ -83,7 +92,13 @@ pub fn demo(args: DemoArgs) -> Result<bool> {
 }
 
 /// Runs specs in order into one folder and prints what each found.
-fn study(specs: Vec<Spec>, out: &Path, exports: Exports, work: WorkArgs) -> Result<Vec<Findings>> {
+fn study(
+    specs: Vec<Spec>,
+    out: &Path,
+    exports: Exports,
+    adapters: &AdapterArgs,
+    work: WorkArgs,
+) -> Result<Vec<Findings>> {
     let mut stems: Vec<&str> = specs.iter().map(|s| s.stem.as_str()).collect();
     stems.sort_unstable();
     if let Some(pair) = stems.windows(2).find(|w| w[0] == w[1]) {
@@ -95,7 +110,7 @@ fn study(specs: Vec<Spec>, out: &Path, exports: Exports, work: WorkArgs) -> Resu
     for spec in specs {
         let model = match &mut model {
             Some((name, model)) if *name == spec.model => &*model,
-            held => &held.insert((spec.model.clone(), load(&spec.model)?)).1,
+            held => &held.insert((spec.model.clone(), adapters.load(&spec.model)?)).1,
         };
         let plan = Plan::resolve(spec, model)?;
         create_dir(out)?;

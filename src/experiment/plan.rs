@@ -5,8 +5,8 @@ use super::spec::{Settings, Spec};
 use super::{drift, persona_map, steering, trait_layers};
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::model::load::TOYWORLD;
+use crate::model::{Model, Source};
 use crate::unit::{self, Item, Task};
 use crate::world::{Exposure, World};
 use serde::Serialize;
@@ -45,7 +45,7 @@ impl Plan {
     /// # Errors
     /// A model without the toy world's planted truth, a site that the model does not have, a setting out of range.
     pub fn resolve(spec: Spec, model: &Model) -> Result<Plan> {
-        if model.name != TOYWORLD {
+        if model.source != Source::Embedded {
             return Err(Error::refused(
                 format!("probe `{}` ({}) cannot run on {}", spec.stem, spec.settings.kind(), model.name),
                 format!(
@@ -68,7 +68,7 @@ impl Plan {
         }
         let mut plan = Plan {
             provenance: provenance(&spec, &sites, model),
-            model_hash: model.hash.clone(),
+            model_hash: identity(model),
             spec,
             sites,
             stages: Vec::new(),
@@ -103,7 +103,7 @@ impl Plan {
     }
 
     pub(super) fn belongs_to(&self, model: &Model) -> Result<()> {
-        if model.hash == self.model_hash {
+        if identity(model) == self.model_hash {
             return Ok(());
         }
         let what = format!("the plan of `{}` was resolved for another model than {}", self.spec.stem, model.name);
@@ -176,8 +176,14 @@ pub(super) fn out_of_range(key: &str, found: impl std::fmt::Display, may: &str) 
     Error::refused(format!("`{key}` is {found}"), format!("`{key}` may be {may}"))
 }
 
+/// What decides the model's part of a result: its weights, and the adapter that everything goes through.
+fn identity(model: &Model) -> String {
+    let adapter = model.default_adapter.and_then(|a| model.adapters.get(a));
+    adapter.map_or(model.hash.clone(), |adapter| format!("{} through {}", model.hash, adapter.hash))
+}
+
 fn provenance(spec: &Spec, sites: &[Site], model: &Model) -> Value {
-    json!({
+    let mut all = json!({
         "stem": spec.stem,
         "kind": spec.settings.kind(),
         "question": spec.question,
@@ -195,5 +201,9 @@ fn provenance(spec: &Spec, sites: &[Site], model: &Model) -> Value {
         "dtype": "f32",
         "settings": spec.settings,
         "sites_read": sites,
-    })
+    });
+    if model.is_adapted() {
+        all["model"]["adapters"] = model.describe_adapters();
+    }
+    all
 }

@@ -153,6 +153,34 @@ fn findings_are_written_the_same_each_time_and_the_page_needs_nothing_else() {
 }
 
 #[test]
+fn everything_in_a_run_goes_through_the_default_adapter_and_the_record_says_so() {
+    use crate::model::adapter::{Adapter, Settings, Targets};
+    let plan = small("steering");
+    let shelf = MemoryShelf::default();
+    let base = run_on(&shelf, 2, &plan);
+    let settings = Settings::new(2, 2.0, Targets::Names(vec!["down_proj".into()]));
+    // A fresh adapter adds exactly nothing; one with a `B` of 0.1 does.
+    for b in [0.0, 0.1] {
+        let mut model = Model::load(&Source::Embedded).unwrap();
+        let (fresh, _) = Adapter::fresh("mine", &*model.lm, &model.hash, &settings, 0).unwrap();
+        let mut modules = fresh.modules;
+        modules.values_mut().for_each(|m| m.b = (m.b.ones_like().unwrap() * b).unwrap());
+        model.default_adapter = Some(model.add(Adapter::new("mine", modules, None, None).unwrap()).unwrap());
+        let mut progress = |_: &str, _: &Tally| true;
+        let mut ctx = Context { shelf: &shelf, threads: 2, progress: &mut progress };
+        assert!(run(&plan, &model, &mut ctx).unwrap_err().to_string().contains("another model"));
+        let own = Plan::resolve(plan.spec.clone(), &model).unwrap();
+        let found = run(&own, &model, &mut ctx).unwrap();
+        assert_eq!(
+            (found.tally.rows_resumed, found.provenance["model"]["adapters"][0]["name"].as_str()),
+            (0, Some("mine"))
+        );
+        assert_eq!(found.tables == base.tables, b == 0.0);
+    }
+    assert!(base.provenance["model"]["adapters"].is_null());
+}
+
+#[test]
 fn an_interrupted_run_says_so_and_goes_on_where_it_was() {
     let plan = small("drift");
     let shelf = MemoryShelf::default();

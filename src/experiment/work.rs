@@ -127,9 +127,10 @@ impl<'w, 'c> Work<'w, 'c> {
         stage: &str,
         task: Task,
         edits: Vec<Along>,
-        items: Vec<Item>,
+        mut items: Vec<Item>,
         mut take: impl FnMut(unit::Outcome),
     ) -> Result<()> {
+        items.iter_mut().for_each(|item| item.adapter = item.adapter.or(self.model.default_adapter));
         let plan = unit::Plan { model: self.model, task, edits, items, max_batch_tokens: self.budget };
         let progress = &mut *self.ctx.progress;
         let mut step = |tally: &Tally| progress(stage, tally);

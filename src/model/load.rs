@@ -122,7 +122,7 @@ pub struct Model {
     pub source: Source,
     /// Adapters that examples may go through, by index.
     pub adapters: Vec<Adapter>,
-    /// Index of the adapter that prompts go through where nothing else is said of them.
+    /// Index of the adapter that everything goes through of which nothing else is said.
     pub default_adapter: Option<usize>,
     /// The adapter that is part of the weights.
     pub merged: Option<Adapter>,
@@ -211,42 +211,6 @@ impl Model {
             warnings,
         };
         Ok((model, weights.into_parameters()))
-    }
-
-    /// Adds an adapter that examples may go through, and gives its index.
-    ///
-    /// # Errors
-    /// An adapter for another model, or a name that is taken.
-    pub fn add(&mut self, adapter: Adapter) -> Result<usize> {
-        if self.adapters.iter().any(|a| a.name == adapter.name) {
-            let what = format!("two adapters are called `{}`", adapter.name);
-            return Err(Error::refused(what, "give each --adapter NAME=DIR a name of its own"));
-        }
-        adapter.check(&*self.lm, &self.hash)?;
-        self.adapters.push(adapter);
-        Ok(self.adapters.len() - 1)
-    }
-
-    /// Adds an adapter to the weights themselves, in f32: `W + scale * A B`. The model's hash becomes another one.
-    ///
-    /// # Errors
-    /// An adapter for another model, a second one, or weights that are being trained.
-    pub fn merge(&mut self, adapter: Adapter) -> Result<()> {
-        let trained = self.lm.projections().iter().any(|p| p.weight.is_variable());
-        if trained || self.merged.is_some() || !self.adapters.is_empty() {
-            let what = format!("adapter `{}` cannot be merged: the model is trained or adapted already", adapter.name);
-            return Err(Error::refused(what, "merge one adapter alone, into a model as it was loaded"));
-        }
-        adapter.check(&*self.lm, &self.hash)?;
-        for map in self.lm.projections_mut() {
-            if let Some(delta) = adapter.delta(map)? {
-                map.weight = (&map.weight + delta)?;
-            }
-        }
-        let hash = Sha256::new().chain_update(&self.hash).chain_update(" merged with ").chain_update(&adapter.hash);
-        self.hash = format!("{:x}", hash.finalize());
-        self.merged = Some(adapter);
-        Ok(())
     }
 }
 

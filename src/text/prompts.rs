@@ -1,8 +1,8 @@
 //! Prompt files: one JSON object per line.
 //!
 //! `{"id":…, "messages":[{"role","content"}…]}` goes through the chat template, `{"id":…, "text":…}` is raw text, and
-//! `{"id":…, "tokens":[…]}` are exact ids to which nothing is added. Every other key is a column that results carry
-//! along.
+//! `{"id":…, "tokens":[…]}` are exact ids to which nothing is added. `seed` and `adapter` say how the prompt
+//! is run. Every other key is a column that results carry along.
 
 use super::{ASSISTANT, Encoded, Message, Text};
 use crate::error::{Error, Result};
@@ -17,6 +17,18 @@ pub enum Body {
     Tokens(Vec<u32>),
 }
 
+/// What a prompt says about the adapter that it goes through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Through {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// `"adapter": null`: the model by itself.
+    Base,
+    /// The adapter of this name.
+    Named(String),
+}
+
 /// One line of a prompt file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
@@ -24,12 +36,13 @@ pub struct Prompt {
     pub body: Body,
     /// Overrides the seed of the command for this prompt.
     pub seed: Option<u64>,
+    pub adapter: Through,
     /// Other keys, as text, in the order of the line.
     pub columns: Vec<(String, String)>,
 }
 
 /// Keys that later work gives a meaning to; a file that uses one now would change its meaning then.
-const RESERVED: &[&str] = &["adapter", "edit", "speaker"];
+const RESERVED: &[&str] = &["edit", "speaker"];
 /// Columns that results have of their own.
 const TAKEN: &[&str] = &["row", "pos", "token_id", "role", "turn", "span", "n_tokens"];
 
@@ -83,6 +96,12 @@ impl Prompt {
             None | Some(Value::Null) => None,
             Some(v) => Some(v.as_u64().ok_or_else(|| bad(format!("`seed` is {v}, not a whole number >= 0")))?),
         };
+        let adapter = match map.get("adapter") {
+            None => Through::Unsaid,
+            Some(Value::Null) => Through::Base,
+            Some(Value::String(name)) => Through::Named(name.clone()),
+            Some(v) => return Err(bad(format!("`adapter` is {v}, not the name of an adapter or null"))),
+        };
         let bodies = ["messages", "text", "tokens"].iter().filter(|k| map.contains_key(**k)).count();
         if bodies != 1 {
             return Err(bad(format!("{bodies} of `messages`, `text`, `tokens`; exactly one is needed")));
@@ -92,10 +111,10 @@ impl Prompt {
             (_, Some(v), _) => Body::Text(v.as_str().ok_or_else(|| bad("`text` is no string".into()))?.into()),
             (.., v) => Body::Tokens(tokens(v).map_err(&bad)?),
         };
-        let own = ["id", "messages", "text", "tokens", "seed"];
+        let own = ["id", "messages", "text", "tokens", "seed", "adapter"];
         let columns =
             map.iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), plain(v))).collect();
-        Ok(Prompt { id, body, seed, columns })
+        Ok(Prompt { id, body, seed, adapter, columns })
     }
 
     /// The prompt in tokens. A chat that does not end with a reply gets the header of one.
@@ -162,6 +181,14 @@ mod tests {
         assert_eq!(p[0].columns, [("trait".into(), "anxious".into()), ("n".into(), "3".into())]);
         assert_eq!((p[1].id.as_str(), p[1].seed, &p[1].body), ("7", Some(5), &Body::Text("Once".into())));
         assert_eq!(p[2].body, Body::Tokens(vec![1, 2]));
+        let text = r#"{"id":"a","text":"x","adapter":"warm","n":1}
+{"id":"b","text":"x","adapter":null}"#;
+        let q = Prompt::parse_lines("f", text).unwrap();
+        assert_eq!(
+            [&p[0], &q[0], &q[1]].map(|p| p.adapter.clone()),
+            [Through::Unsaid, Through::Named("warm".into()), Through::Base]
+        );
+        assert_eq!(q[0].columns, [("n".into(), "1".into())]);
     }
 
     #[test]
@@ -177,7 +204,8 @@ mod tests {
             (r#"{"id":"a","messages":[]}"#, "empty"),
             (r#"{"id":"a","messages":[{"role":"user"}]}"#, "content"),
             (r#"{"id":"a","messages":[{"role":"user","content":"x","name":"y"}]}"#, "`name`"),
-            (r#"{"id":"a","text":"x","adapter":"y"}"#, "`adapter`"),
+            (r#"{"id":"a","text":"x","adapter":1}"#, "`adapter`"),
+            (r#"{"id":"a","text":"x","speaker":"y"}"#, "`speaker`"),
             (r#"{"id":"a","text":"x","pos":1}"#, "`pos`"),
             (r#"{"id":"a","text":"x","seed":-1}"#, "`seed`"),
             (r#"{"id":"first","text":"x"}"#, "twice"),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod fresh;
+mod host;
 mod load;
 mod save;
 mod settings;
