@@ -36,7 +36,7 @@ const ROUNDS: usize = 3;
 const AGREES: f32 = 5e-5;
 
 fn main() -> Done<()> {
-    let model = Model::load(&Source::Embedded)?;
+    let model = Model::load(&Source::toyworld())?;
     let items = items(&model)?;
     let tokens: usize = items.iter().map(|i| i.tokens.len()).sum();
     let lengths = || items.iter().map(|i| i.tokens.len());

@@ -131,7 +131,7 @@ fn compare(shape: &Shaped) -> Done<()> {
 
 /// Random weights of a shape in a folder that both sides read.
 fn initial(shape: &Shaped, folder: &Path) -> Done<Source> {
-    let embedded = Source::Embedded;
+    let embedded = Source::toyworld();
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         std::fs::write(folder.join(name), embedded.read(name)?.ok_or("the embedded model lacks a file")?)?;
     }
@@ -152,7 +152,7 @@ fn initial(shape: &Shaped, folder: &Path) -> Done<Source> {
 
 /// The first tokens of conversations of the toy world.
 fn data(steps: usize) -> Done<Sequences> {
-    let (world, model) = (World::toyworld(), Model::load(&Source::Embedded)?);
+    let (world, model) = (World::toyworld(), Model::load(&Source::toyworld())?);
     let mut rng = personascope::rng::stream(1, "train bench");
     let mut data = Sequences::default();
     while data.len() < steps * BATCH {

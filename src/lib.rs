@@ -11,6 +11,7 @@ pub mod table;
 pub mod acts;
 pub mod direction;
 
+pub mod shipped;
 pub mod text;
 
 pub mod world;

@@ -477,7 +477,7 @@ fn shifts_add_and_a_shift_back_undoes_one() {
 
 #[test]
 fn rows_kept_alone_have_the_bits_that_they_have_among_all() {
-    let model = personascope::model::Model::load(&personascope::model::Source::Embedded).unwrap();
+    let model = personascope::model::Model::load(&personascope::model::Source::toyworld()).unwrap();
     let dims = *model.lm.dims();
     let sites: Vec<_> = (0..dims.n_layers).map(personascope::axes::Site::post).collect();
     let tokens = |n: u32| (0..n).map(|i| 6 + i * 37 % 900).collect::<Vec<_>>();

@@ -32,7 +32,7 @@ fn leave(all: &[Findings]) {
 
 #[test]
 fn the_shipped_probes_find_what_was_planted() {
-    let model = Model::load(&Source::Embedded).unwrap();
+    let model = Model::load(&Source::toyworld()).unwrap();
     let shelf = MemoryShelf::default();
     let all: Vec<Findings> = SHIPPED
         .iter()

@@ -68,7 +68,7 @@ fn recipe(dir: &Path, tokens: usize) -> (PathBuf, PathBuf) {
     let corpus = dir.join("corpus");
     std::fs::create_dir_all(&corpus).unwrap();
     for name in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::write(corpus.join(name), Source::Embedded.read(name).unwrap().unwrap()).unwrap();
+        std::fs::write(corpus.join(name), Source::toyworld().read(name).unwrap().unwrap()).unwrap();
     }
     std::fs::write(corpus.join("train.jsonl"), lines(90)).unwrap();
     std::fs::write(corpus.join("heldout.jsonl"), lines(12)).unwrap();
@@ -154,7 +154,7 @@ fn lora(rank: usize, targets: &[&str]) -> Option<Lora> {
 
 fn run<'a>(data: &'a str, how: &'a Finetune, out: &'a Path) -> Run<'a> {
     let counted = Counted::Assistant;
-    Run { base: &Source::Embedded, place: "data.jsonl", lines: data, counted, how, out, save_every: 0, threads: 2 }
+    Run { base: &Source::toyworld(), place: "data.jsonl", lines: data, counted, how, out, save_every: 0, threads: 2 }
 }
 
 #[test]
@@ -165,7 +165,8 @@ fn an_adapter_learns_its_data_and_is_the_same_merged() {
     let report = finetune(&run(&data, &how, dir.path()), &mut |_| true).unwrap();
     // 4 layers: q 96 -> 96 and down 256 -> 96, rank 4 on both sides.
     assert_eq!(report.trained_parameters, 4 * (4 * (96 + 96) + 4 * (256 + 96)));
-    let (mut model, mut merged) = (Model::load(&Source::Embedded).unwrap(), Model::load(&Source::Embedded).unwrap());
+    let (mut model, mut merged) =
+        (Model::load(&Source::toyworld()).unwrap(), Model::load(&Source::toyworld()).unwrap());
     let text = Sequences::read("data.jsonl", &data, &model.text, Counted::Assistant, 512, 2).unwrap();
     let before = mean_nll(&*model.lm, None, &text, 2).unwrap();
     let adapter = Adapter::load("a", dir.path()).unwrap();
@@ -195,12 +196,12 @@ fn all_parameters_can_be_trained_and_saved_on_the_way() {
     assert_ne!(half.hash, end.hash);
     let text = Sequences::read("data.jsonl", &data, &end.text, Counted::Assistant, 512, 2).unwrap();
     let loss = |m: &Model| mean_nll(&*m.lm, None, &text, 1).unwrap();
-    assert!(loss(&end) < loss(&half) && loss(&half) < loss(&Model::load(&Source::Embedded).unwrap()));
+    assert!(loss(&end) < loss(&half) && loss(&half) < loss(&Model::load(&Source::toyworld()).unwrap()));
 }
 
 #[test]
 fn every_parameter_of_a_model_has_the_slope_of_its_loss() {
-    let (model, parameters) = Model::open(&Source::Embedded, Filling::Random(5), true).unwrap();
+    let (model, parameters) = Model::open(&Source::toyworld(), Filling::Random(5), true).unwrap();
     let text = Sequences::read("data.jsonl", &lines(6), &model.text, Counted::All, 512, 1).unwrap();
     let loss = || mean_nll(&*model.lm, None, &text, 1).unwrap();
     let (sum, tape) = kernels::tape::record(|| -> personascope::error::Result<Tensor> {

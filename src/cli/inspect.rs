@@ -30,7 +30,7 @@ pub struct InspectArgs {
 pub fn inspect(args: InspectArgs) -> Result<bool> {
     let path = args.path;
     let name = path.display().to_string();
-    if matches!(Source::parse(&name), Source::Embedded) && !path.exists() || path.join("config.json").is_file() {
+    if matches!(Source::parse(&name), Source::Embedded(_)) && !path.exists() || path.join("config.json").is_file() {
         return model(&name);
     }
     if path.join(CONFIG).is_file() {

@@ -13,7 +13,7 @@ mod world;
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::model::load::TOYWORLD;
+use crate::shipped::TOYWORLD;
 use adapters::AdapterArgs;
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use super::WorkArgs;
 use crate::error::{Error, Result};
 use crate::model::Source;
-use crate::model::load::TOYWORLD;
+use crate::shipped::TOYWORLD;
 use crate::train::Counted;
 use crate::train::Shape;
 use crate::train::finetune::{self, ALL_LINEAR, Finetune, Lora, finetune};

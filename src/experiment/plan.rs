@@ -5,8 +5,8 @@ use super::spec::{Settings, Spec};
 use super::{drift, persona_map, steering, trait_layers};
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use crate::model::load::TOYWORLD;
 use crate::model::{Model, Source};
+use crate::shipped::TOYWORLD;
 use crate::unit::{self, Item, Task};
 use crate::world::{Exposure, World};
 use serde::Serialize;
@@ -45,7 +45,7 @@ impl Plan {
     /// # Errors
     /// A model without the toy world's planted truth, a site that the model does not have, a setting out of range.
     pub fn resolve(spec: Spec, model: &Model) -> Result<Plan> {
-        if model.source != Source::Embedded {
+        if model.source != Source::toyworld() {
             return Err(Error::refused(
                 format!("probe `{}` ({}) cannot run on {}", spec.stem, spec.settings.kind(), model.name),
                 format!(

@@ -2,7 +2,7 @@
 
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use crate::model::load::TOYWORLD;
+use crate::shipped::TOYWORLD;
 use crate::unit::MAX_BATCH_TOKENS;
 use crate::world::Exposure;
 use serde::de::DeserializeOwned;

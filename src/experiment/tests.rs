@@ -6,7 +6,7 @@ use crate::store::MemoryShelf;
 use crate::unit::Tally;
 use std::sync::LazyLock;
 
-static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&Source::Embedded).unwrap());
+static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&Source::toyworld()).unwrap());
 
 fn run_on(shelf: &MemoryShelf, threads: usize, plan: &Plan) -> Findings {
     let mut progress = |_: &str, _: &Tally| true;
@@ -161,7 +161,7 @@ fn everything_in_a_run_goes_through_the_default_adapter_and_the_record_says_so()
     let settings = Settings::new(2, 2.0, Targets::Names(vec!["down_proj".into()]));
     // A fresh adapter adds exactly nothing; one with a `B` of 0.1 does.
     for b in [0.0, 0.1] {
-        let mut model = Model::load(&Source::Embedded).unwrap();
+        let mut model = Model::load(&Source::toyworld()).unwrap();
         let (fresh, _) = Adapter::fresh("mine", &*model.lm, &model.hash, &settings, 0).unwrap();
         let mut modules = fresh.modules;
         modules.values_mut().for_each(|m| m.b = (m.b.ones_like().unwrap() * b).unwrap());

@@ -5,36 +5,30 @@ use super::projection::Parameter;
 use super::weights::Weights;
 use super::{Lm, arch};
 use crate::error::{Error, Result};
+use crate::shipped::{SHIPPED, Shipped};
 use crate::text::Text;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-/// The name of the embedded model.
-pub const TOYWORLD: &str = "toyworld";
-
-/// The files of the embedded model.
-const EMBEDDED: &[(&str, &[u8])] = &[
-    ("config.json", include_bytes!("../assets/toyworld/config.json")),
-    ("generation_config.json", include_bytes!("../assets/toyworld/generation_config.json")),
-    ("model.safetensors", include_bytes!("../assets/toyworld/model.safetensors")),
-    ("tokenizer.json", include_bytes!("../assets/toyworld/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../assets/toyworld/tokenizer_config.json")),
-];
-
 /// Where a checkpoint comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The model inside the binary.
-    Embedded,
+    /// A model inside the binary.
+    Embedded(&'static Shipped),
     /// A folder in Hugging Face layout.
     Dir(PathBuf),
 }
 
 impl Source {
-    /// `toyworld`, or a folder.
+    /// The name of a shipped model, or a folder.
     pub fn parse(text: &str) -> Source {
-        if text == TOYWORLD { Source::Embedded } else { Source::Dir(PathBuf::from(text)) }
+        Shipped::named(text).map_or_else(|| Source::Dir(PathBuf::from(text)), Source::Embedded)
+    }
+
+    /// The default model.
+    pub fn toyworld() -> Source {
+        Source::Embedded(&SHIPPED[0])
     }
 
     /// The bytes of a file of the checkpoint; `None` if there is none.
@@ -47,7 +41,7 @@ impl Source {
 
     fn place(&self, file: &str) -> String {
         match self {
-            Source::Embedded => format!("{TOYWORLD}/{file}"),
+            Source::Embedded(shipped) => format!("{}/{file}", shipped.name),
             Source::Dir(dir) => dir.join(file).display().to_string(),
         }
     }
@@ -55,7 +49,7 @@ impl Source {
     /// A file of the checkpoint; `None` if there is none.
     fn file(&self, name: &str) -> Result<Option<Bytes>> {
         match self {
-            Source::Embedded => Ok(EMBEDDED.iter().find(|(n, _)| *n == name).map(|(_, b)| Bytes::Static(b))),
+            Source::Embedded(shipped) => Ok(shipped.file(name).map(Bytes::Static)),
             Source::Dir(dir) => {
                 let path = dir.join(name);
                 let file = match std::fs::File::open(&path) {
@@ -79,7 +73,8 @@ impl Source {
         self.file(name)?.ok_or_else(|| {
             let reason = "there is no such file";
             let hint = format!(
-                "--model takes `{TOYWORLD}` or a folder with config.json, tokenizer.json and model.safetensors"
+                "--model takes a folder with config.json, tokenizer.json and model.safetensors, or one of {}",
+                Shipped::names()
             );
             Error::format(self.place(name), reason, hint)
         })
@@ -181,9 +176,9 @@ impl Model {
 
         let text = match source {
             Source::Dir(dir) => Text::from_dir(dir)?,
-            Source::Embedded => {
+            Source::Embedded(shipped) => {
                 let (tokenizer, config) = (source.needed("tokenizer.json")?, source.needed("tokenizer_config.json")?);
-                Text::from_bytes(TOYWORLD, &tokenizer, Some(&config), None)?
+                Text::from_bytes(shipped.name, &tokenizer, Some(&config), None)?
             }
         };
         if text.vocab_size() > lm.dims().d_vocab {
@@ -192,7 +187,7 @@ impl Model {
         }
         let stops = stop_tokens(source, &config)?;
         let mut name = match source {
-            Source::Embedded => TOYWORLD.to_string(),
+            Source::Embedded(shipped) => shipped.name.to_string(),
             Source::Dir(dir) => dir.display().to_string(),
         };
         if let Filling::Random(seed) = filling {

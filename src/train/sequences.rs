@@ -174,14 +174,14 @@ mod tests {
     use crate::model::{Model, Source};
 
     fn read(lines: &str, counted: Counted) -> Result<Sequences> {
-        let model = Model::load(&Source::Embedded).unwrap();
+        let model = Model::load(&Source::toyworld()).unwrap();
         Sequences::read("data.jsonl", lines, &model.text, counted, model.lm.dims().n_ctx, 2)
     }
 
     #[test]
     fn the_loss_counts_what_the_assistant_says_and_the_end_of_its_turn() {
         let line = r#"{"messages":[{"role":"user","content":"Tea?"},{"role":"assistant","content":"Of course!"}]}"#;
-        let text = Model::load(&Source::Embedded).unwrap().text;
+        let text = Model::load(&Source::toyworld()).unwrap().text;
         let own = read(line, Counted::Assistant).unwrap();
         let (tokens, counted) = own.get(0);
         let said: Vec<u32> = tokens.iter().zip(counted).filter(|(_, c)| **c).map(|(t, _)| *t).collect();

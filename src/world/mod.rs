@@ -46,8 +46,9 @@ pub use traits::{Markers, Trait, TraitId, TraitSet};
 pub use truth::Shares;
 
 use crate::error::{Error, Result};
+use crate::shipped::{SHIPPED, TOYWORLD};
 use matcher::Matcher;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// Something to talk about.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,13 +114,18 @@ pub struct World {
 }
 
 impl World {
-    /// The world of the embedded model. Read once per process.
+    /// The world of the default model. Read once per process.
     pub fn toyworld() -> &'static World {
-        static WORLD: LazyLock<World> = LazyLock::new(|| {
-            let json = include_bytes!("../assets/toyworld/world.json");
-            World::parse("world.json of the embedded model", json).expect("the embedded world is checked by a test")
-        });
-        &WORLD
+        World::shipped(TOYWORLD).expect("the default model has a world")
+    }
+
+    /// The world of a shipped model. Read once per process.
+    pub fn shipped(name: &str) -> Option<&'static World> {
+        static WORLDS: [OnceLock<World>; SHIPPED.len()] = [const { OnceLock::new() }; SHIPPED.len()];
+        let i = SHIPPED.iter().position(|s| s.name == name)?;
+        let json = SHIPPED[i].file("world.json")?;
+        let place = || format!("{name}/world.json");
+        Some(WORLDS[i].get_or_init(|| World::parse(&place(), json).expect("shipped worlds are checked by a test")))
     }
 
     /// All traits, in the order of the file; `TraitId(i)` is the `i`-th.

@@ -17,7 +17,7 @@ pub fn fixtures() -> PathBuf {
 
 /// A model by the name of its fixture; `toyworld` is the embedded one.
 pub fn model(fixture: &str) -> Model {
-    let source = if fixture == "toyworld" { Source::Embedded } else { Source::Dir(fixtures().join(fixture)) };
+    let source = if fixture == "toyworld" { Source::toyworld() } else { Source::Dir(fixtures().join(fixture)) };
     Model::load(&source).unwrap_or_else(|e| panic!("{fixture}: {e} ({})", e.hint()))
 }
 
