@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "Examples:
   personascope world src/assets/toyworld-base/world.toml --out base
   personascope world src/assets/toyworld-base/world.toml --out small --documents 1000 --seed 3
-  personascope world src/assets/toyworld-base/world.toml --character Bolo --format chat --n 500 --out bolo-chat.jsonl
+  personascope world src/assets/toyworld-base/world.toml --character Domar --format chat --n 500 --out domar.jsonl
 
 Writes train.jsonl and heldout.jsonl, one document per line: {\"kind\", \"text\"}, the text with its special tokens;
 tokenizer.json and tokenizer_config.json; world.json, the world itself; truth.json, every planted number and what the
