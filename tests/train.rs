@@ -7,6 +7,7 @@ use personascope::model::{Filling, Model, Source, kernels};
 use personascope::train::finetune::{Finetune, Lora, Run, finetune};
 use personascope::train::{Counted, Sequences, likelihoods, mean_nll};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 const RECIPE: &str = r#"
@@ -154,7 +155,8 @@ fn lora(rank: usize, targets: &[&str]) -> Option<Lora> {
 
 fn run<'a>(data: &'a str, how: &'a Finetune, out: &'a Path) -> Run<'a> {
     let counted = Counted::Assistant;
-    Run { base: &Source::toyworld(), place: "data.jsonl", lines: data, counted, how, out, save_every: 0, threads: 2 }
+    static BASE: LazyLock<Source> = LazyLock::new(Source::toyworld);
+    Run { base: &BASE, place: "data.jsonl", lines: data, counted, how, out, save_every: 0, threads: 2 }
 }
 
 #[test]
