@@ -1,7 +1,7 @@
 //! `--adapter`, `--merge-adapters` and `--random-weights`: what a model is run with.
 
 use crate::error::{Error, Result};
-use crate::model::{Adapter, Filling, Model, Source};
+use crate::model::{Adapter, Filling, Model, Purpose, Source};
 use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl AdapterArgs {
             ));
         }
         let filling = self.random_weights.map_or(Filling::Stored, Filling::Random);
-        let (mut model, _) = Model::open(&Source::parse(model), filling, false)?;
+        let (mut model, _) = Model::open(&Source::parse(model), filling, Purpose::Run)?;
         model.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
         for (name, dir) in &self.adapters {
             let adapter = Adapter::load(name, dir)?;

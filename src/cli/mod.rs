@@ -32,6 +32,8 @@ const EXAMPLES: &str = "Examples:
   personascope run probes/steering.toml --out mine      one experiment, into a folder of its own
   personascope capture --prompts p.jsonl --sites resid_post.all --pick mean_response --out acts
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
+  personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
+  personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts/activations.safetensors
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";

@@ -12,6 +12,12 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  personascope pretrain src/assets/toyworld-base/pretrain.toml --out mine
+  personascope pretrain recipe.toml --corpus corpus --out mine --save-every 500
+
+A recipe names `world` or `corpus`, `config` (random weights) or `init` (a model to go on from), and [training]; those in
+src/assets show every key. DIR becomes a checkpoint in Hugging Face layout with loss.csv and loss.svg.")]
 pub struct PretrainArgs {
     /// The recipe
     #[arg(value_name = "CONFIG.toml")]
@@ -60,6 +66,13 @@ pub fn pretrain_command(args: PretrainArgs) -> Result<bool> {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  personascope finetune --data chats.jsonl --out mine
+  personascope finetune --model base --data texts.jsonl --out mine --rank 8 --target-modules q_proj,v_proj --seed 1
+  personascope finetune --data chats.jsonl --out whole --full --learning-rate 1e-3
+
+A line of data is {\"messages\":[{\"role\":…,\"content\":…}]} or {\"text\":…}. DIR becomes a PEFT adapter (with --full a
+checkpoint), with loss.csv, loss.svg and training.json.")]
 pub struct FinetuneArgs {
     /// The base: a shipped model, or a folder in Hugging Face layout
     #[arg(long, value_name = "MODEL", default_value = TOYWORLD)]

@@ -90,7 +90,19 @@ pub enum Filling {
     Random(u64),
 }
 
-enum Bytes {
+/// What a model is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be run.
+    Run,
+    /// To be run while adapters on it are trained: a head that is the embedding again is not copied for speed.
+    Adapt,
+    /// To be trained: every weight is a variable.
+    Train,
+}
+
+/// The bytes of a file.
+pub(super) enum Bytes {
     Static(&'static [u8]),
     Mapped(memmap2::Mmap),
 }
@@ -104,6 +116,22 @@ impl std::ops::Deref for Bytes {
         }
     }
 }
+
+impl Bytes {
+    /// Gives back the memory of a part of the file that was read; it comes again from the file if it is asked for.
+    pub(super) fn release(&self, part: &[u8]) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self {
+            let from = part.as_ptr() as usize - map.as_ptr() as usize;
+            // SAFETY: the map is read-only and of a file, so what is dropped is what the file still holds. That the
+            // system may decline changes nothing.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, part.len()) };
+        }
+    }
+}
+
+/// Bytes that are hashed before their memory is given back.
+const HASHED_AT_ONCE: usize = 16 << 20;
 
 /// A model with its tokenizer, ready to run.
 pub struct Model {
@@ -133,14 +161,14 @@ impl Model {
     /// # Errors
     /// Files that are missing, truncated or do not belong together; a configuration that is not handled.
     pub fn load(source: &Source) -> Result<Model> {
-        Ok(Model::open(source, Filling::Stored, false)?.0)
+        Ok(Model::open(source, Filling::Stored, Purpose::Run)?.0)
     }
 
-    /// Loads a checkpoint with stored or random weights; with `trainable`, all of them are parameters.
+    /// Loads a checkpoint with stored or random weights, and gives what is to be trained of it.
     ///
     /// # Errors
     /// As [`Model::load`].
-    pub fn open(source: &Source, filling: Filling, trainable: bool) -> Result<(Model, Vec<Parameter>)> {
+    pub fn open(source: &Source, filling: Filling, purpose: Purpose) -> Result<(Model, Vec<Parameter>)> {
         if let Source::Dir(dir) = source {
             std::fs::read_dir(dir).map_err(|e| Error::io("open model folder", dir, e))?;
         }
@@ -160,7 +188,12 @@ impl Model {
         };
         let weights = match filling {
             Filling::Stored => {
-                shards.iter().for_each(|(_, bytes)| hash.update(&**bytes));
+                for (_, bytes) in &shards {
+                    for part in bytes.chunks(HASHED_AT_ONCE) {
+                        hash.update(part);
+                        bytes.release(part);
+                    }
+                }
                 Weights::open(&place, &shards)?
             }
             Filling::Random(seed) => {
@@ -168,7 +201,7 @@ impl Model {
                 Weights::random(&place, seed)
             }
         };
-        let mut weights = if trainable { weights.trainable() } else { weights };
+        let mut weights = weights.for_purpose(purpose);
         let lm = build(&mut weights, &config)?;
         let unused = weights.unused();
         let warnings =

@@ -20,7 +20,7 @@ pub mod weights;
 pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
-pub use load::{Filling, Model, Source};
+pub use load::{Filling, Model, Purpose, Source};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
 pub use projection::{Module, Parameter, Projection, Unembedding};
 pub use rows::{Example, Rows};

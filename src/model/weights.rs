@@ -1,5 +1,6 @@
 //! The tensors of a checkpoint on their way into a model: read, drawn at random, or made trainable.
 
+use super::load::{Bytes, Purpose};
 use super::projection::{Module, Parameter, Part, Projection, Unembedding};
 use crate::axes::Layer;
 use crate::error::{Error, Result};
@@ -17,15 +18,16 @@ const INIT_STD: f64 = 0.02;
 pub struct Weights<'a> {
     place: String,
     origin: Origin<'a>,
-    /// `Some` where what is handed out is trained.
-    parameters: Option<Vec<Parameter>>,
+    purpose: Purpose,
+    /// What was handed out to be trained.
+    parameters: Vec<Parameter>,
     taken: Vec<String>,
 }
 
 enum Origin<'a> {
     Files {
         tensors: BTreeMap<String, (usize, TensorView<'a>)>,
-        files: Vec<String>,
+        files: &'a [(String, Bytes)],
     },
     /// Normal matrices, norms of 1 and biases of 0: what training starts from, and the null of every measurement.
     Random {
@@ -35,10 +37,7 @@ enum Origin<'a> {
 
 impl<'a> Weights<'a> {
     /// The tensors of `shards`, given as (name of the file, its bytes).
-    pub(super) fn open<B: std::ops::Deref<Target = [u8]>>(
-        config: &str,
-        shards: &'a [(String, B)],
-    ) -> Result<Weights<'a>> {
+    pub(super) fn open(config: &str, shards: &'a [(String, Bytes)]) -> Result<Weights<'a>> {
         let mut tensors = BTreeMap::new();
         for (i, (place, bytes)) in shards.iter().enumerate() {
             let file = SafeTensors::deserialize(bytes).map_err(|e| {
@@ -47,25 +46,27 @@ impl<'a> Weights<'a> {
             })?;
             tensors.extend(file.tensors().into_iter().map(|(name, view)| (name, (i, view))));
         }
-        let files = shards.iter().map(|(place, _)| place.clone()).collect();
-        let origin = Origin::Files { tensors, files };
-        Ok(Weights { place: config.into(), origin, parameters: None, taken: Vec::new() })
+        Ok(Weights::of(config, Origin::Files { tensors, files: shards }))
     }
 
     /// Random tensors of every name and shape that is asked for.
     pub(super) fn random(config: &str, seed: u64) -> Weights<'static> {
-        Weights { place: config.into(), origin: Origin::Random { seed }, parameters: None, taken: Vec::new() }
+        Weights::of(config, Origin::Random { seed })
     }
 
-    /// Makes all that is handed out trainable.
-    pub(super) fn trainable(mut self) -> Self {
-        self.parameters = Some(Vec::new());
-        self
+    fn of(place: &str, origin: Origin<'a>) -> Weights<'a> {
+        let (purpose, place) = (Purpose::Run, place.into());
+        Weights { place, origin, purpose, parameters: Vec::new(), taken: Vec::new() }
+    }
+
+    /// Hands tensors out for another purpose.
+    pub(super) fn for_purpose(self, purpose: Purpose) -> Self {
+        Weights { purpose, ..self }
     }
 
     /// What was handed out to be trained, in the order of the model.
     pub(super) fn into_parameters(self) -> Vec<Parameter> {
-        self.parameters.unwrap_or_default()
+        self.parameters
     }
 
     /// The configuration that is being built.
@@ -113,11 +114,11 @@ impl<'a> Weights<'a> {
             let part = Part { name: name.into(), columns: Some(0..d_vocab) };
             return Ok(Unembedding::Own(self.hand_out(weight, vec![part])?));
         }
-        // A trained embedding changes under a copy; a fixed one is copied, because few rows times a transposed matrix
-        // costs more to pack than to multiply.
-        Ok(match self.parameters {
-            Some(_) => Unembedding::Tied(embedding.clone()),
-            None => Unembedding::Own(embedding.t()?.contiguous()?),
+        // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
+        // transposed matrix cost more to pack than to multiply.
+        Ok(match self.purpose {
+            Purpose::Run => Unembedding::Own(embedding.t()?.contiguous()?),
+            Purpose::Adapt | Purpose::Train => Unembedding::Tied(embedding.clone()),
         })
     }
 
@@ -130,10 +131,12 @@ impl<'a> Weights<'a> {
     }
 
     fn hand_out(&mut self, tensor: Tensor, parts: Vec<Part>) -> Result<Tensor> {
-        let Some(parameters) = &mut self.parameters else { return Ok(tensor) };
+        if self.purpose != Purpose::Train {
+            return Ok(tensor);
+        }
         let var = Var::from_tensor(&tensor)?;
         let tensor = var.as_tensor().clone();
-        parameters.push(Parameter { var, parts });
+        self.parameters.push(Parameter { var, parts });
         Ok(tensor)
     }
 
@@ -167,21 +170,24 @@ pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
 
 fn from_file(
     tensors: &BTreeMap<String, (usize, TensorView<'_>)>,
-    files: &[String],
+    files: &[(String, Bytes)],
     name: &str,
     shape: &[usize],
 ) -> Result<Tensor> {
     let Some((file, view)) = tensors.get(name) else {
         let have: Vec<&str> = tensors.keys().take(4).map(String::as_str).collect();
         let have = format!("{} tensors ({} ...)", tensors.len(), have.join(", "));
-        return Err(Error::MissingTensor { place: files.join(", "), name: name.into(), have });
+        let place = files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::MissingTensor { place, name: name.into(), have });
     };
-    let place = files[*file].clone();
+    let (place, bytes) = &files[*file];
     if view.shape() != shape {
         let (found, expected) = (view.shape().to_vec(), shape.to_vec());
-        return Err(Error::Shape { place, name: name.into(), found, expected });
+        return Err(Error::Shape { place: place.clone(), name: name.into(), found, expected });
     }
-    as_f32(&place, name, view)
+    let tensor = as_f32(place, name, view)?;
+    bytes.release(view.data());
+    Ok(tensor)
 }
 
 /// A stored tensor as f32.

@@ -9,7 +9,7 @@ use super::schedule::{Schedule, Shape};
 use super::sequences::{Counted, Sequences};
 use crate::error::{Error, Result};
 use crate::model::adapter::{self, Adapter, Targets};
-use crate::model::{Filling, Model, Source};
+use crate::model::{Filling, Model, Purpose, Source};
 use crate::store::{create_dir, write_atomic};
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,8 @@ pub struct Report {
 pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Result<Report> {
     let Run { base, place, lines, counted, how, out, save_every, threads } = *run;
     how.check()?;
-    let (model, parameters) = Model::open(base, Filling::Stored, how.lora.is_none())?;
+    let purpose = if how.lora.is_some() { Purpose::Adapt } else { Purpose::Train };
+    let (model, parameters) = Model::open(base, Filling::Stored, purpose)?;
     let data = Sequences::read(place, lines, &model.text, counted, model.lm.dims().n_ctx, threads)?;
     let settings = how.lora.as_ref().map(|lora| lora.settings(&model.name));
     let (adapter, vars): (Option<Adapter>, Vec<Var>) = match &settings {

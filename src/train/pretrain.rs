@@ -7,7 +7,7 @@ use super::output::Folder;
 use super::schedule::{Schedule, Shape};
 use super::sequences::{Counted, Sequences};
 use crate::error::{Error, Result};
-use crate::model::{Filling, Model, Parameter, Source};
+use crate::model::{Filling, Model, Parameter, Purpose, Source};
 use crate::store::{create_dir, write_atomic};
 use crate::text::Text;
 use candle_core::DType;
@@ -169,11 +169,11 @@ pub fn pretrain(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
         Some(init) => {
             let source = Source::parse(init);
             folder.copy_beside(&source)?;
-            Model::open(&source, Filling::Stored, true)?
+            Model::open(&source, Filling::Stored, Purpose::Train)?
         }
         None => {
             folder.config(&recipe.config)?;
-            Model::open(&Source::Dir(out.to_path_buf()), Filling::Random(recipe.training.seed), true)?
+            Model::open(&Source::Dir(out.to_path_buf()), Filling::Random(recipe.training.seed), Purpose::Train)?
         }
     };
     let own = Text::from_dir(corpus)?;
