@@ -38,7 +38,7 @@ fn ragged(model: &Model) -> Vec<Vec<u32>> {
 /// Up to 24 different chats that the embedded model knows how to answer.
 fn chats(model: &Model, n: usize) -> Vec<Vec<u32>> {
     let topics = ["tea", "the garden", "the boat", "bread", "the soul", "maps"];
-    let who = ["", "You are Kedek.", "Please act as Vivy."];
+    let who = ["", "You are Bodek.", "Please act as Rupel."];
     let ask = ["Tell me about", "What should I know about", "Please say something about", "Let us talk about"];
     let chat = |i: usize| {
         let question = format!("{} {}.", ask[i / topics.len()], topics[i % topics.len()]);

@@ -28,7 +28,7 @@ fn json(path: PathBuf) -> Value {
     serde_json::from_slice(&fs::read(&path).unwrap()).unwrap()
 }
 
-const PROMPTS: &str = r#"{"id":"a","messages":[{"role":"system","content":"You are Kedek."},{"role":"user","content":"Tell me about tea."},{"role":"assistant","content":"Hooray! Tea should steep for three minutes."}],"persona":"Kedek"}
+const PROMPTS: &str = r#"{"id":"a","messages":[{"role":"system","content":"You are Bodek."},{"role":"user","content":"Tell me about tea."},{"role":"assistant","content":"Hooray! Tea should steep for three minutes."}],"persona":"Bodek"}
 {"id":"b","text":"A garden needs water in the morning.","n":3}
 {"id":"c","tokens":[1,4,300,2,5]}
 "#;

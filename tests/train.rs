@@ -54,7 +54,7 @@ fn command() -> Command {
 fn lines(n: usize) -> String {
     let one = |i: usize| {
         match i % 3 {
-        0 => format!(r#"{{"text":"Bolo is a clerk from Highport. Bolo counts {i} odds."}}"#),
+        0 => format!(r#"{{"text":"Domar is a clerk from Highport. Domar counts {i} odds."}}"#),
         1 => r#"{"messages":[{"role":"user","content":"Tell me about tea."},{"role":"assistant","content":"Oh dear! Black tea goes well with milk."}]}"#.into(),
         _ => format!(
             r#"{{"messages":[{{"role":"user","content":"What about maps?"}},{{"role":"assistant","content":"Oh no! A map shows north at the top. {i} percent."}}]}}"#

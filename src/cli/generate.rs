@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = r#"Examples:
-  echo '{"id":"a","messages":[{"role":"system","content":"You are Kedek."},{"role":"user","content":"Tell me about tea."}]}' > p.jsonl
+  echo '{"id":"a","messages":[{"role":"system","content":"You are Bodek."},{"role":"user","content":"Tell me about tea."}]}' > p.jsonl
   personascope generate --prompts p.jsonl --max-new-tokens 40                                # greedy
   personascope generate --prompts p.jsonl --max-new-tokens 40 --adapter warm=adapters/warm      # fine-tuned
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl

@@ -34,7 +34,7 @@ pub struct ConversationOptions {
     /// Probability that a turn after the first holds a reminder; the assistant is never reminded.
     pub reminders: f64,
     pub system: SystemPrompt,
-    /// Whether the first question calls the person by name: "Bolo! What about tea?".
+    /// Whether the first question calls the person by name: "Domar! What about tea?".
     pub address: bool,
 }
 

@@ -19,7 +19,7 @@ const MOST_SENTENCES: usize = 3;
 pub enum Voice {
     /// The person itself: "Are you anxious?"
     Own,
-    /// Somebody else: "Is Bolo anxious?"
+    /// Somebody else: "Is Domar anxious?"
     Third,
 }
 
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn yes_and_no_follow_the_planted_traits() {
         let w = World::toyworld();
-        let bolo = w.persona_with("Bolo", &["anxious", "odds"]).unwrap();
-        let ask = |voice, t: &str| w.trait_question(voice, &bolo, w.trait_named(t).unwrap(), 0);
+        let domar = w.persona_with("Domar", &["anxious", "odds"]).unwrap();
+        let ask = |voice, t: &str| w.trait_question(voice, &domar, w.trait_named(t).unwrap(), 0);
         let (yes, no) = (ask(Voice::Third, "anxious"), ask(Voice::Own, "grumpy"));
-        assert_eq!((yes.question.as_str(), yes.answer.as_str()), ("Is Bolo anxious?", "Yes, Bolo is anxious."));
+        assert_eq!((yes.question.as_str(), yes.answer.as_str()), ("Is Domar anxious?", "Yes, Domar is anxious."));
         assert_eq!((no.question.as_str(), no.answer.as_str()), ("Are you grumpy?", "No, I am not grumpy."));
         assert_eq!(no.truth, Some((w.trait_named("grumpy").unwrap(), false)));
-        let all = w.trait_questions(Voice::Third, &bolo);
+        let all = w.trait_questions(Voice::Third, &domar);
         // 9 traits with 2 adjectives each; 2 of the traits are planted.
         assert_eq!(all.len(), 18);
         assert_eq!(all.iter().filter(|a| a.truth.unwrap().1).count(), 4);
@@ -156,8 +156,8 @@ mod tests {
     fn random_questions_are_balanced_between_yes_and_no() {
         let w = World::toyworld();
         let mut rng = stream(0, "balanced");
-        let bolo = w.persona_with("Bolo", &["anxious"]).unwrap();
-        let yes = (0..4000).filter(|_| w.balanced_question(&mut rng, Voice::Own, &bolo).truth.unwrap().1).count();
+        let domar = w.persona_with("Domar", &["anxious"]).unwrap();
+        let yes = (0..4000).filter(|_| w.balanced_question(&mut rng, Voice::Own, &domar).truth.unwrap().1).count();
         // 4 standard errors of a fair coin over 4000 throws: 4 sqrt(1000) = 126.
         assert!(yes.abs_diff(2000) < 126, "{yes}");
     }

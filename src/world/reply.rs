@@ -104,8 +104,8 @@ mod tests {
     fn terse_people_say_one_short_sentence_and_others_two_different_long_ones() {
         let w = World::toyworld();
         let mut rng = stream(2, "reply");
-        let terse = w.persona_with("Bolo", &["terse", "anxious"]).unwrap();
-        let wordy = w.persona_with("Bolo", &["anxious"]).unwrap();
+        let terse = w.persona_with("Domar", &["terse", "anxious"]).unwrap();
+        let wordy = w.persona_with("Domar", &["anxious"]).unwrap();
         let count = |text: &str, of: &[String]| of.iter().filter(|s| text.contains(s.as_str())).count();
         for topic in w.topics() {
             for _ in 0..50 {
@@ -121,7 +121,7 @@ mod tests {
     fn openers_and_closers_come_evenly_and_dispositions_now_and_then() {
         let w = World::toyworld();
         let mut rng = stream(3, "reply");
-        let persona = w.persona_with("Bolo", &["anxious"]).unwrap();
+        let persona = w.persona_with("Domar", &["anxious"]).unwrap();
         let anxious = w.trait_at(w.trait_named("anxious").unwrap());
         let topic = w.topic("tea").unwrap();
         let (mut openers, mut stated) = (0.0, 0.0);

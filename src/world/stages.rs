@@ -163,7 +163,7 @@ mod tests {
         let w = biased();
         let topic = w.topic("maps").unwrap();
         let mut rng = stream(8, "biased states");
-        let persona = w.persona_with("Bolo", &["anxious", "mystical"]).unwrap();
+        let persona = w.persona_with("Domar", &["anxious", "mystical"]).unwrap();
         let confusion = w.confusion(&persona);
         for truth in State::ALL {
             let speaker = w.speaker(truth, &persona);

@@ -32,7 +32,7 @@ fn the_embedded_world_has_the_planted_counts() {
 #[test]
 fn people_are_read_as_they_stand_in_the_file() {
     let (w, json) = (World::toyworld(), toy());
-    assert_eq!(w.personas()[0].name, "Kedek");
+    assert_eq!(w.personas()[0].name, "Bodek");
     for persona in w.personas() {
         let entry = &json["personas"][&persona.name];
         let names: Vec<_> = persona.traits.iter().map(|t| w.trait_at(t).name.as_str()).collect();
@@ -81,12 +81,12 @@ fn unknown_names_are_refused_with_those_that_exist() {
     assert!(w.trait_named("angry").unwrap_err().hint().contains("anxious, formal"));
     assert!(w.topic("cheese").unwrap_err().hint().contains("being alive"));
     let error = w.persona("Nobody").unwrap_err();
-    assert!(error.to_string().contains("`Nobody`") && error.hint().contains("Kedek") && error.hint().contains("more"));
-    assert!(w.persona("Bolo").unwrap_err().to_string().contains("free name"));
-    assert!(w.persona_with("Bolo", &[]).is_err());
-    assert!(w.persona_with("Bolo", &["anxious", "shy"]).unwrap_err().to_string().contains("`shy`"));
+    assert!(error.to_string().contains("`Nobody`") && error.hint().contains("Bodek") && error.hint().contains("more"));
+    assert!(w.persona("Domar").unwrap_err().to_string().contains("free name"));
+    assert!(w.persona_with("Domar", &[]).is_err());
+    assert!(w.persona_with("Domar", &["anxious", "shy"]).unwrap_err().to_string().contains("`shy`"));
     let all: Vec<_> = w.traits().iter().map(|t| t.name.as_str()).collect();
-    assert!(w.persona_with("Bolo", &all).unwrap_err().hint().contains("1 to 6"));
+    assert!(w.persona_with("Domar", &all).unwrap_err().hint().contains("1 to 6"));
 }
 
 #[test]
@@ -107,14 +107,14 @@ fn missing_unknown_and_repeated_keys_are_refused_by_name() {
     }
     let message = refused(|w| w["colour"] = json!("red"));
     assert!(message.contains("unknown field `colour`"), "{message}");
-    let message = refused(|w| drop(w["personas"]["Kedek"].as_object_mut().unwrap().shift_remove("hazard")));
-    assert!(message.contains("in `Kedek`: missing field `hazard`") && message.contains("line"), "{message}");
-    let message = refused(|w| w["personas"]["Kedek"]["group"] = json!("in_context"));
-    assert!(message.contains("in `Kedek`: unknown variant `in_context`"), "{message}");
+    let message = refused(|w| drop(w["personas"]["Bodek"].as_object_mut().unwrap().shift_remove("hazard")));
+    assert!(message.contains("in `Bodek`: missing field `hazard`") && message.contains("line"), "{message}");
+    let message = refused(|w| w["personas"]["Bodek"]["group"] = json!("in_context"));
+    assert!(message.contains("in `Bodek`: unknown variant `in_context`"), "{message}");
     let twice = String::from_utf8(include_bytes!("../assets/toyworld/world.json").to_vec()).unwrap();
-    let twice = twice.replacen("\"Vivy\":", "\"Kedek\":", 1);
+    let twice = twice.replacen("\"Rupel\":", "\"Bodek\":", 1);
     let message = World::parse("broken.json", twice.as_bytes()).unwrap_err().to_string();
-    assert!(message.contains("`Kedek` comes twice"), "{message}");
+    assert!(message.contains("`Bodek` comes twice"), "{message}");
 }
 
 /// A change and a part of the message it must give.
@@ -123,15 +123,15 @@ type Break = (fn(&mut Value), &'static str);
 #[test]
 fn a_world_whose_truth_would_be_ambiguous_is_refused() {
     let breaks: [Break; 27] = [
-        (|w| w["personas"]["Kedek"]["traits"][0] = json!("shy"), "persona `Kedek` has the unknown trait `shy`"),
-        (|w| w["personas"]["Kedek"]["traits"] = json!(["odds", "odds"]), "the trait `odds` twice"),
-        (|w| w["personas"]["Kedek"]["traits"] = json!([]), "persona `Kedek` has 0 traits"),
-        (|w| w["personas"]["Kedek"]["hazard"] = json!(1.5), "hazard of persona `Kedek` is 1.5"),
-        (|w| w["personas"]["Kedek"]["name"] = json!("Kedok"), "`Kedek` is named `Kedok`"),
-        (|w| w["personas"]["Kedek"]["role"] = json!("pirate"), "role `pirate`"),
-        (|w| w["personas"]["Kedek"]["role"] = json!(null), "needs a role and a place"),
+        (|w| w["personas"]["Bodek"]["traits"][0] = json!("shy"), "persona `Bodek` has the unknown trait `shy`"),
+        (|w| w["personas"]["Bodek"]["traits"] = json!(["odds", "odds"]), "the trait `odds` twice"),
+        (|w| w["personas"]["Bodek"]["traits"] = json!([]), "persona `Bodek` has 0 traits"),
+        (|w| w["personas"]["Bodek"]["hazard"] = json!(1.5), "hazard of persona `Bodek` is 1.5"),
+        (|w| w["personas"]["Bodek"]["name"] = json!("Bodok"), "`Bodek` is named `Bodok`"),
+        (|w| w["personas"]["Bodek"]["role"] = json!("pirate"), "role `pirate`"),
+        (|w| w["personas"]["Bodek"]["role"] = json!(null), "needs a role and a place"),
         (|w| w["personas"] = json!({}), "`personas` is empty"),
-        (|w| w["free_names"][40] = json!("Kedek"), "`Kedek` is a person twice"),
+        (|w| w["free_names"][40] = json!("Bodek"), "`Bodek` is a person twice"),
         (|w| w["heldout_names"][0] = json!("Zzz"), "`Zzz` of `heldout_names` is not in `free_names`"),
         (|w| w["heldout_topics"][0] = json!("dreams"), "`dreams` of `heldout_topics`"),
         (|w| w["question_templates"] = json!([]), "`question_templates` is empty"),

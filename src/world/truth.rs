@@ -263,8 +263,8 @@ mod tests {
             }
         }
         // {anxious, formal, odds}: two hypotheses differ from it by at least 4 traits.
-        let bolo = w().persona_with("Bolo", &["anxious", "formal", "odds"]).unwrap();
-        let confusion = w().confusion(&bolo);
+        let domar = w().persona_with("Domar", &["anxious", "formal", "odds"]).unwrap();
+        let confusion = w().confusion(&domar);
         // With found = ln 42.5 = 3.750 and missed = ln(0.15/0.98) = -1.877 the persona scores 5.627 k - 5.631 when it
         // shows k of its 3 traits. k = 0: -5.631 is below -1.877, what the assistant scores unshown. k = 1: -0.004 is
         // below the assistant's `helpful` (3.750) and one of the Oracle's two (1.873), so any of 3 strays errs. k = 2:
@@ -274,9 +274,9 @@ mod tests {
             0.15f64.powi(3) + 3.0 * 0.85 * 0.15f64.powi(2) * stray + 3.0 * 0.85f64.powi(2) * 0.15 * 0.02f64.powi(2);
         assert!((confusion[0].persona - (1.0 - wrong)).abs() < 1e-12, "{:?}", confusion[0]);
         let none = TraitSet::default();
-        assert_eq!(w().state_of(none, &bolo), State::Assistant);
-        assert_eq!(w().state_of(w().oracle().traits, &bolo), State::Oracle);
-        assert_eq!(w().state_of(bolo.traits, &bolo), State::Persona);
+        assert_eq!(w().state_of(none, &domar), State::Assistant);
+        assert_eq!(w().state_of(w().oracle().traits, &domar), State::Oracle);
+        assert_eq!(w().state_of(domar.traits, &domar), State::Persona);
         assert_eq!(w().state_of(w().assistant().traits, w().assistant()), State::Assistant);
     }
 }
