@@ -16,9 +16,16 @@ impl Rate {
         (self.of > 0).then(|| self.hits as f64 / self.of as f64)
     }
 
-    fn count(&mut self, hit: bool) {
+    /// Counts one more.
+    pub(super) fn add(&mut self, hit: bool) {
         self.hits += usize::from(hit);
         self.of += 1;
+    }
+
+    /// Counts all of another count.
+    pub(super) fn join(&mut self, other: Rate) {
+        self.hits += other.hits;
+        self.of += other.of;
     }
 }
 
@@ -56,8 +63,8 @@ impl World {
                     true => (&mut all.on, &mut rates.on),
                     false => (&mut all.off, &mut rates.off),
                 };
-                whole.count(hit);
-                one.count(hit);
+                whole.add(hit);
+                one.add(hit);
             }
         }
         all

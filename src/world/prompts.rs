@@ -7,9 +7,9 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 /// How many style traits a person invented in a prompt has; each entry as likely as the others.
-const INVENTED_TRAITS: [usize; 5] = [1, 1, 2, 2, 3];
+pub(super) const INVENTED_TRAITS: [usize; 5] = [1, 1, 2, 2, 3];
 /// Probability that an invented person has the assistant's traits besides.
-const INVENTED_HELPFUL: f64 = 0.2;
+pub(super) const INVENTED_HELPFUL: f64 = 0.2;
 
 impl World {
     /// A question on `topic`, from one of the templates.

@@ -6,8 +6,8 @@ use super::{Persona, World};
 use rand::Rng;
 
 /// Shares of the questions of a conversation about the speaker: who it is, what it is like; the rest is yes or no.
-const P_WHO: f64 = 0.35;
-const P_DESCRIBE: f64 = 0.25;
+pub(super) const P_WHO: f64 = 0.35;
+pub(super) const P_DESCRIBE: f64 = 0.25;
 /// Probability that a self-description begins with adjectives, and that it holds each disposition.
 const P_ADJECTIVES: f64 = 0.7;
 const P_EACH_DISPOSITION: f64 = 0.6;

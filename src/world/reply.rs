@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 /// Probability that a trait that shows, and that the speaker has, also brings a sentence stating a disposition.
-const P_DISPOSITION: f64 = 0.15;
+pub(super) const P_DISPOSITION: f64 = 0.15;
 /// The numbers that stand for `{n}` in a marker.
 const NUMBERS: [u32; 12] = [2, 3, 4, 5, 7, 9, 12, 20, 40, 60, 80, 90];
 /// The trait that makes replies short.

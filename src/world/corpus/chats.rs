@@ -11,8 +11,8 @@ use crate::world::{ConversationOptions, Persona, SystemPrompt, Voice};
 use rand::Rng;
 
 /// Shares of the questions about somebody: yes or no, what is it like; the rest is who is it.
-const P_TRAIT: f64 = 0.75;
-const P_LIKE: f64 = 0.15;
+pub(super) const P_TRAIT: f64 = 0.75;
+pub(super) const P_LIKE: f64 = 0.15;
 /// The most questions about people in one document, and the most turns behind a first-person text.
 const QUESTIONS: usize = 4;
 const AFTER_TEXT: usize = 3;
@@ -144,7 +144,7 @@ impl Corpus {
             _ => Push::Plain,
         };
         let shown = turn.topic.is_some().then_some(Reply { planted, shown: turn.shown });
-        let step = before.map(|from| Step { push, from, to: turn.state, hazard });
+        let step = before.map(|from| Step { push, from, to: turn.state, start: self.world.start(persona), hazard });
         Turn { user: turn.user, reply: turn.reply, header: None, seen: Seen { shown, step, ..Seen::default() } }
     }
 

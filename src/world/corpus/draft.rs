@@ -58,6 +58,8 @@ pub(super) struct Step {
     pub push: Push,
     pub from: State,
     pub to: State,
+    /// Where the conversation began.
+    pub start: State,
     /// The hazard of the persona that the conversation began with, where there is one.
     pub hazard: Hazard,
 }
@@ -89,19 +91,19 @@ impl Draft {
         Draft { kind, lead: None, system: None, turns: vec![], person: None, quote: None, default_slot: None }
     }
 
-    /// Drops trailing turns until the document fits, and says how many tokens it has then.
-    pub(super) fn fit(&mut self, most: usize, counter: &mut Counter) -> usize {
+    /// Drops trailing turns until the document fits. Gives the tokens that it has then, and whether any were dropped.
+    pub(super) fn fit(&mut self, most: usize, counter: &mut Counter) -> (usize, bool) {
         let lead = self.lead.as_ref().map_or(0, |t| counter.count(t) + 1);
         let mut tokens = 1 + lead + self.system.as_ref().map_or(0, |s| counter.count(s) + FRAME);
         for (k, turn) in self.turns.iter().enumerate() {
             let more = counter.count(&turn.user) + counter.count(&turn.reply) + 2 * FRAME;
             if tokens + more > most {
                 self.turns.truncate(k);
-                break;
+                return (tokens, true);
             }
             tokens += more;
         }
-        tokens
+        (tokens, false)
     }
 
     /// The text with its special tokens.

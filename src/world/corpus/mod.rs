@@ -7,19 +7,22 @@ mod draft;
 mod kinds;
 mod lessons;
 mod lexicon;
+mod planted;
 mod population;
-mod statements;
+mod realised;
 mod tokens;
 mod voices;
 
 pub use config::CorpusConfig;
 pub use kinds::{Kind, Mix};
+pub use population::settle;
+pub use realised::Realised;
 pub use tokens::Counter;
 
 use crate::error::{Error, Result};
 use crate::rng::stream;
 use crate::world::{Exposure, World};
-use draft::Draft;
+use draft::{Draft, Reply};
 use rand::Rng;
 use tokenizers::Tokenizer;
 
@@ -83,7 +86,7 @@ impl Corpus {
                 let mut counter = Counter::new(None);
                 let mut texts = Vec::new();
                 for i in 0..SAMPLE.min(corpus.config.documents) {
-                    texts.extend(corpus.draft(Split::Sample, i, &mut counter)?.0.bodies());
+                    texts.extend(corpus.sample(i, &mut counter)?);
                 }
                 tokens::train(&texts, corpus.config.vocabulary, &special)?
             }
@@ -125,16 +128,29 @@ impl Corpus {
         Counter::new(Some(&self.tokenizer))
     }
 
-    /// Document `i` of a file: the same whenever and wherever it is made.
+    /// Counts of no document yet.
+    pub fn realised(&self) -> Realised {
+        let (w, hazards) = (&self.world, self.config.population.hazards.len());
+        Realised::new(w.traits.len(), w.personas.len(), w.speakers.len(), hazards)
+    }
+
+    /// Document `i` of a file: the same whenever and wherever it is made. It is counted in `realised`.
     ///
     /// # Errors
     /// None in a world that [`Corpus::new`] accepted.
-    pub fn document(&self, split: Split, i: u64, counter: &mut Counter) -> Result<Document> {
-        let (draft, tokens) = self.draft(split, i, counter)?;
+    pub fn document(&self, split: Split, i: u64, counter: &mut Counter, realised: &mut Realised) -> Result<Document> {
+        let mut draft = self.draft(split, i, counter)?;
+        let (tokens, cut) = draft.fit(self.config.max_tokens, counter);
+        realised.count(&draft, tokens, cut);
         Ok(Document { kind: draft.kind, text: draft.text(), tokens })
     }
 
-    fn draft(&self, split: Split, i: u64, counter: &mut Counter) -> Result<(Draft, usize)> {
+    /// `truth.json`: what was planted, and what the documents of the two files made of it.
+    pub fn truth(&self, train: &Realised, heldout: &Realised) -> String {
+        planted::truth(self, train, heldout)
+    }
+
+    fn draft(&self, split: Split, i: u64, counter: &mut Counter) -> Result<Draft> {
         let label = match split {
             Split::Train => "document",
             Split::Heldout => "held-out document",
@@ -142,7 +158,7 @@ impl Corpus {
         };
         let rng = &mut stream(self.config.seed, &format!("{label} {i}"));
         let kind = Kind::ALL[weighted(rng, &self.config.mix.weights())];
-        let mut draft = match kind {
+        Ok(match kind {
             Kind::Assistant => self.assistant(rng)?,
             Kind::Named => self.named(rng)?,
             Kind::InContext => self.in_context(rng)?,
@@ -167,9 +183,14 @@ impl Corpus {
                 Some(s) => self.voices(rng, s.together),
                 None => return Err(lacking("[speakers]")),
             },
-        };
-        let tokens = draft.fit(self.config.max_tokens, counter);
-        Ok((draft, tokens))
+        })
+    }
+
+    /// The texts of a document that the tokenizer is trained on.
+    fn sample(&self, i: u64, counter: &mut Counter) -> Result<impl Iterator<Item = String> + use<>> {
+        let mut draft = self.draft(Split::Sample, i, counter)?;
+        draft.fit(self.config.max_tokens, counter);
+        Ok(draft.bodies())
     }
 
     fn encyclopedia(&self, rng: &mut impl Rng, kind: Kind) -> Draft {
@@ -179,7 +200,9 @@ impl Corpus {
             None => Some(self.groups.described[rng.random_range(0..self.groups.described.len())]),
         };
         let persona = invented.as_ref().or(person.map(|i| &self.world.personas[i]));
-        let (text, quote) = self.world.page(rng, persona.unwrap_or(&self.world.assistant), true);
+        let persona = persona.unwrap_or(&self.world.assistant);
+        let (text, quote) = self.world.page(rng, persona, &self.world.plain);
+        let quote = quote.map(|shown| Reply { planted: persona.traits, shown });
         Draft { lead: Some(text), person, quote, ..Draft::new(kind) }
     }
 

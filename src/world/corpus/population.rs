@@ -25,11 +25,11 @@ const STYLE_ANY: [usize; 5] = [1, 2, 2, 3, 3];
 
 /// The world of a configuration and the `world.json` that says so.
 ///
-/// The people depend on `population` alone: worlds that differ in anything else have the same.
+/// The people depend on the section `population` alone: worlds that differ in anything else have the same.
 ///
 /// # Errors
 /// A configuration whose parts contradict each other; see [`World::parse`].
-pub(super) fn settle(config: &CorpusConfig) -> Result<(World, String)> {
+pub fn settle(config: &CorpusConfig) -> Result<(World, String)> {
     let lexicon = Lexicon::embedded();
     let (people, free) = people(config, lexicon);
     let overlaps = |name: &String| config.traits.overlap.contains(name);
@@ -85,6 +85,18 @@ pub(super) fn settle(config: &CorpusConfig) -> Result<(World, String)> {
     let json = serde_json::to_string_pretty(&file)
         .map_err(|e| Error::refused(format!("this world cannot be written: {e}"), "check its names and numbers"))?;
     Ok((World::parse("the world of this configuration", json.as_bytes())?, json))
+}
+
+/// How traits are dealt, for the record.
+pub(super) fn rule(factor: bool) -> serde_json::Value {
+    let (share, of) = if factor { HELPFUL_WITH_FACTOR } else { HELPFUL_WITHOUT };
+    let (few, many): (&[usize], &[usize]) =
+        if factor { (&STYLE_HELPFUL, &STYLE_THEATRICAL) } else { (&STYLE_ANY, &STYLE_ANY) };
+    serde_json::json!({
+        "helpful_share": share as f64 / of as f64,
+        "style_traits_of_helpful_people": few,
+        "style_traits_of_others": many,
+    })
 }
 
 /// The people of all groups in turn, and the names that are left.

@@ -34,6 +34,12 @@ pub(super) fn special(speakers: impl Iterator<Item = String>) -> Vec<String> {
 /// Merges that a vocabulary keeps for text of any kind, besides whole words.
 const MERGES: usize = 256;
 
+/// Merges are learned from every piece of text that differs, so many occurrences of it counted as one: only the
+/// proportions matter, and time goes with the sum.
+const COUNTED_AS_ONE: usize = 32;
+/// Rounds in which the vocabulary is filled; each leaves a fraction of what the one before left.
+const ROUNDS: usize = 8;
+
 /// Makes a byte-level BPE for texts without special tokens.
 ///
 /// The most frequent words of the texts are entries as they stand (`ignore_merges`: a word that is in the vocabulary is
@@ -51,14 +57,22 @@ pub(super) fn train(texts: &[String], vocabulary: usize, special: &[String]) -> 
     let failed = |e: &dyn std::fmt::Display| {
         Error::refused(format!("the tokenizer cannot be trained: {e}"), "give more documents or another vocabulary")
     };
-    let bare = merged(texts, least, special).map_err(|e| failed(&e))?;
-    let words = words(&bare, texts).map_err(|e| failed(&e))?;
+    let pieces = counted(texts);
+    let texts: Vec<&str> =
+        pieces.iter().flat_map(|(piece, n)| std::iter::repeat_n(*piece, n.div_ceil(COUNTED_AS_ONE))).collect();
+    let mut bare = merged(&texts, least, special).map_err(|e| failed(&e))?;
+    let words = words(&bare, &pieces).map_err(|e| failed(&e))?;
     let lacking = |t: &Tokenizer| words.iter().filter(|w| t.token_to_id(w).is_none()).cloned().collect::<Vec<_>>();
-    // What the words leave over goes to merges.
-    let room = (vocabulary - least).saturating_sub(lacking(&bare).len());
-    let bare = if room > 0 { merged(texts, least + room, special).map_err(|e| failed(&e))? } else { bare };
+    // What the words leave over goes to merges. More merges make more words by themselves, hence the rounds.
+    for _ in 0..ROUNDS {
+        let (size, added) = (bare.get_vocab_size(true), lacking(&bare).len());
+        if size + added >= vocabulary {
+            break;
+        }
+        bare = merged(&texts, vocabulary - added, special).map_err(|e| failed(&e))?;
+    }
     let mut added = lacking(&bare);
-    added.truncate(vocabulary - bare.get_vocab_size(true));
+    added.truncate(vocabulary.saturating_sub(bare.get_vocab_size(true)));
     let mut json = serde_json::to_value(&bare).map_err(|e| failed(&e))?;
     json["model"]["ignore_merges"] = true.into();
     for word in added {
@@ -69,7 +83,7 @@ pub(super) fn train(texts: &[String], vocabulary: usize, special: &[String]) -> 
 }
 
 /// A byte-level BPE of this size from merges alone.
-fn merged(texts: &[String], size: usize, special: &[String]) -> tokenizers::Result<Tokenizer> {
+fn merged(texts: &[&str], size: usize, special: &[String]) -> tokenizers::Result<Tokenizer> {
     let added = special.iter().map(|s| AddedToken::from(s.clone(), true)).collect();
     let mut trainer: TrainerWrapper = BpeTrainerBuilder::new()
         .vocab_size(size)
@@ -81,22 +95,24 @@ fn merged(texts: &[String], size: usize, special: &[String]) -> tokenizers::Resu
     let mut tokenizer = Tokenizer::new(BPE::default());
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
     tokenizer.with_decoder(Some(ByteLevel::new(true, true, true)));
-    tokenizer.train(&mut trainer, texts.iter().map(String::as_str))?;
+    tokenizer.train(&mut trainer, texts.iter())?;
     Ok(tokenizer)
 }
 
-/// The words of the texts as the pre-tokenizer cuts and writes them, the most frequent first.
-fn words(tokenizer: &Tokenizer, texts: &[String]) -> tokenizers::Result<Vec<String>> {
-    // What spaces separate is counted first: there is little of it that differs.
-    let mut pieces: BTreeMap<&str, usize> = BTreeMap::new();
-    for text in texts {
-        for piece in pieces_of(text) {
-            *pieces.entry(piece).or_default() += 1;
-        }
+/// What spaces separate in the texts, and how often it comes: there is little of it that differs.
+fn counted(texts: &[String]) -> BTreeMap<&str, usize> {
+    let mut pieces = BTreeMap::new();
+    for piece in texts.iter().flat_map(|t| pieces_of(t)) {
+        *pieces.entry(piece).or_default() += 1;
     }
+    pieces
+}
+
+/// The words of the pieces as the pre-tokenizer cuts and writes them, the most frequent first.
+fn words(tokenizer: &Tokenizer, pieces: &BTreeMap<&str, usize>) -> tokenizers::Result<Vec<String>> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (piece, n) in pieces {
-        let mut cut = PreTokenizedString::from(piece);
+        let mut cut = PreTokenizedString::from(*piece);
         if let Some(p) = tokenizer.get_pre_tokenizer() {
             p.pre_tokenize(&mut cut)?;
         }

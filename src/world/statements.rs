@@ -1,21 +1,21 @@
 //! Texts about people, in the third person and in the first.
 
-use super::draft::Reply;
-use crate::world::reply::{pick, with_number};
-use crate::world::traits::{TraitId, TraitSet};
-use crate::world::{Persona, World};
+use super::reply::{pick, with_number};
+use super::traits::{Markers, TraitId, TraitSet};
+use super::{Persona, World};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
 /// Probability that a page ends with a quoted reply.
-const P_QUOTE: f64 = 0.35;
+pub(super) const P_QUOTE: f64 = 0.35;
 /// Probability that a trait brings a marker into a first-person text in voice.
-const P_VOICE: f64 = 0.3;
+pub(super) const P_VOICE: f64 = 0.3;
 
 impl World {
     /// A page about somebody: job and town if it has them, then 2 to 4 statements, one of them perhaps about a trait
-    /// that it lacks; with `quotes`, 35 % end with a reply of the person on a plain topic.
-    pub(super) fn page(&self, rng: &mut impl Rng, persona: &Persona, quotes: bool) -> (String, Option<Reply>) {
+    /// that it lacks; 35 % end with a quoted reply of the person on one of `topics`, none where there are no topics. Gives
+    /// the traits that the quote shows, too.
+    pub(super) fn page(&self, rng: &mut impl Rng, persona: &Persona, topics: &[usize]) -> (String, Option<Markers>) {
         let n = &persona.name;
         let first = match (&persona.role, &persona.place) {
             (Some(role), Some(place)) => match rng.random_range(0..3) {
@@ -46,8 +46,8 @@ impl World {
         let mut sentences = vec![first];
         sentences.extend(pool);
         let mut quote = None;
-        if quotes && rng.random_bool(P_QUOTE) {
-            let topic = &self.topics[*pick(rng, &self.plain)];
+        if !topics.is_empty() && rng.random_bool(P_QUOTE) {
+            let topic = &self.topics[*pick(rng, topics)];
             let (shown, reply) = self.reply_showing(rng, persona, topic);
             let t = &topic.name;
             let lead = match rng.random_bool(0.5) {
@@ -55,7 +55,7 @@ impl World {
                 false => format!("When asked about {t}, {n} replied:"),
             };
             sentences.push(format!("{lead} \"{reply}\""));
-            quote = Some(Reply { planted: persona.traits, shown });
+            quote = Some(shown);
         }
         (sentences.join(" "), quote)
     }
