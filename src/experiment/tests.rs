@@ -10,7 +10,7 @@ static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&Source::Embedded).
 
 fn run_on(shelf: &MemoryShelf, threads: usize, plan: &Plan) -> Findings {
     let mut progress = |_: &str, _: &Tally| true;
-    run(plan, &MODEL, &mut Context { shelf, threads, progress: &mut progress }).unwrap()
+    run(plan, &MODEL, &mut Context { shelf, tunes: None, threads, progress: &mut progress }).unwrap()
 }
 
 /// The same question with few personas, questions and resamples.
@@ -161,7 +161,8 @@ fn an_interrupted_run_says_so_and_goes_on_where_it_was() {
         left -= 1;
         left > 0
     };
-    let e = run(&plan, &MODEL, &mut Context { shelf: &shelf, threads: 1, progress: &mut stop }).unwrap_err();
+    let e =
+        run(&plan, &MODEL, &mut Context { shelf: &shelf, tunes: None, threads: 1, progress: &mut stop }).unwrap_err();
     assert!(e.to_string().contains("interrupted") && e.hint().contains("again"), "{e}");
     let resumed = run_on(&shelf, 1, &plan);
     assert!(resumed.tally.rows_resumed > 0 && resumed.tally.rows_computed > 0, "{:?}", resumed.tally);
