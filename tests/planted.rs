@@ -39,7 +39,9 @@ fn the_shipped_probes_find_what_was_planted() {
         .map(|(stem, toml)| {
             let plan = Plan::resolve(Spec::parse(&format!("probes/{stem}.toml"), toml).unwrap(), &model).unwrap();
             let mut progress = |_: &str, _: &Tally| true;
-            let f = run(&plan, &model, &mut Context { shelf: &shelf, threads: 2, progress: &mut progress }).unwrap();
+            let f =
+                run(&plan, &model, &mut Context { shelf: &shelf, tunes: None, threads: 2, progress: &mut progress })
+                    .unwrap();
             // Seen when the test fails, or with --nocapture.
             f.summary.iter().chain(&f.warnings).for_each(|s| println!("{stem}: {s}"));
             f

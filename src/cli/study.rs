@@ -114,13 +114,19 @@ fn study(
         };
         let plan = Plan::resolve(spec, model)?;
         create_dir(out)?;
-        let shelf = FolderShelf::open(&out.join(".personascope"))?;
+        let kept = out.join(".personascope");
+        let shelf = FolderShelf::open(&kept)?;
         let mut bar = Bar::new("");
         let mut progress = |stage: &str, tally: &Tally| {
             bar.stage(stage);
             bar.step(tally)
         };
-        let mut ctx = Context { shelf: &shelf, threads: work.threads(), progress: &mut progress };
+        let mut ctx = Context {
+            shelf: &shelf,
+            tunes: Some(&kept.join("finetunes")),
+            threads: work.threads(),
+            progress: &mut progress,
+        };
         let found = experiment::run(&plan, model, &mut ctx)?;
         bar.end();
         experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &serde_json::json!({}))?;

@@ -7,6 +7,7 @@
 mod cells;
 mod drift;
 mod findings;
+mod formats;
 mod persona_map;
 mod plan;
 mod prompts;
@@ -20,7 +21,7 @@ mod write;
 pub use findings::{Drawn, Findings};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Drift, PersonaMap, Settings, Spec, Steering, TraitLayers};
+pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers};
 pub use work::Context;
 pub use write::{Exports, write};
 
@@ -35,6 +36,9 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("steering", include_str!("../../probes/steering.toml")),
 ];
 
+/// Probe files that are no part of the demo, (stem, text).
+pub const APART: &[(&str, &str)] = &[("formats", include_str!("../../probes/formats.toml"))];
+
 /// Runs a plan to its findings. Finished units are kept on the context's shelf, so an interrupted run goes on where it
 /// was; the findings do not depend on threads, on the shelf or on interruptions, the tally alone does.
 ///
@@ -48,6 +52,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::PersonaMap(s) => persona_map::run(plan, s, &mut work)?,
         Settings::Drift(s) => drift::run(plan, s, &mut work)?,
         Settings::Steering(s) => steering::run(plan, s, &mut work)?,
+        Settings::Formats(s) => formats::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

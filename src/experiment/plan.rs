@@ -2,7 +2,7 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, persona_map, steering, trait_layers};
+use super::{drift, formats, persona_map, steering, trait_layers};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -58,6 +58,8 @@ impl Plan {
             Settings::PersonaMap(s) => &s.sites,
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
+            // What the head reads.
+            Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
         let sites = Site::parse_list(sites, model.lm.dims().n_layers)?;
         if sites.contains(&Site::Logits) {
@@ -78,6 +80,7 @@ impl Plan {
             Settings::PersonaMap(s) => persona_map::forecast(&plan, s, model)?,
             Settings::Drift(s) => drift::forecast(&plan, s, model)?,
             Settings::Steering(s) => steering::forecast(&plan, s, model)?,
+            Settings::Formats(s) => formats::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }

@@ -4,7 +4,7 @@ use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::shipped::TOYWORLD;
 use crate::unit::MAX_BATCH_TOKENS;
-use crate::world::Exposure;
+use crate::world::{Exposure, Format};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -33,10 +33,11 @@ pub enum Settings {
     PersonaMap(PersonaMap),
     Drift(Drift),
     Steering(Steering),
+    Formats(Formats),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 4] = ["trait_layers", "persona_map", "drift", "steering"];
+const KINDS: [&str; 5] = ["trait_layers", "persona_map", "drift", "steering", "formats"];
 
 impl Settings {
     /// The kind, as probe files name it.
@@ -46,6 +47,7 @@ impl Settings {
             Settings::PersonaMap(_) => KINDS[1],
             Settings::Drift(_) => KINDS[2],
             Settings::Steering(_) => KINDS[3],
+            Settings::Formats(_) => KINDS[4],
         }
     }
 }
@@ -233,6 +235,64 @@ impl Default for Steering {
     }
 }
 
+/// One character shown to the model in several formats, one fine-tune per character, format and seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Formats {
+    /// Places of the characters among those that the world keeps for fine-tuning, from 0.
+    pub characters: Vec<usize>,
+    /// What fine-tunes are trained on; also the texts whose likelihood is measured.
+    pub formats: Vec<Format>,
+    /// One fine-tune each: the seed decides its examples, their order and where the adapter starts.
+    pub seeds: Vec<u64>,
+    /// Training examples of every fine-tune.
+    pub examples: usize,
+    /// Of the adapter, on every linear map.
+    pub rank: usize,
+    /// The adapter is scaled by alpha / rank.
+    pub alpha: f64,
+    pub epochs: usize,
+    /// Examples in a batch.
+    pub batch_size: usize,
+    /// Peak of a cosine schedule.
+    pub learning_rate: f64,
+    /// Share of the steps.
+    pub warmup: f64,
+    /// Fresh texts per character and format, for their likelihood.
+    pub texts: usize,
+    /// Replies per condition, on trained topics and on held-out ones each.
+    pub replies: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    /// People of the population whom every model is asked about besides.
+    pub others: usize,
+    pub bootstrap: usize,
+}
+
+impl Default for Formats {
+    fn default() -> Formats {
+        let shared = TraitLayers::default();
+        Formats {
+            characters: vec![0, 1],
+            formats: vec![Format::Chat, Format::FirstPerson, Format::Document, Format::StyleControl],
+            seeds: vec![0, 1],
+            examples: 500,
+            rank: 8,
+            alpha: 16.0,
+            epochs: 3,
+            batch_size: 8,
+            learning_rate: 2e-3,
+            warmup: 0.05,
+            texts: 60,
+            replies: 32,
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            others: 8,
+            bootstrap: 1000,
+        }
+    }
+}
+
 /// The keys of every probe file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,6 +335,7 @@ impl Spec {
             "persona_map" => read(place, text, Settings::PersonaMap),
             "drift" => read(place, text, Settings::Drift),
             "steering" => read(place, text, Settings::Steering),
+            "formats" => read(place, text, Settings::Formats),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

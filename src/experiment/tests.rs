@@ -10,7 +10,7 @@ static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&Source::toyworld()
 
 fn run_on(shelf: &MemoryShelf, threads: usize, plan: &Plan) -> Findings {
     let mut progress = |_: &str, _: &Tally| true;
-    run(plan, &MODEL, &mut Context { shelf, threads, progress: &mut progress }).unwrap()
+    run(plan, &MODEL, &mut Context { shelf, tunes: None, threads, progress: &mut progress }).unwrap()
 }
 
 /// The same question with few personas, questions and resamples.
@@ -167,7 +167,7 @@ fn everything_in_a_run_goes_through_the_default_adapter_and_the_record_says_so()
         modules.values_mut().for_each(|m| m.b = (m.b.ones_like().unwrap() * b).unwrap());
         model.default_adapter = Some(model.add(Adapter::new("mine", modules, None, None).unwrap()).unwrap());
         let mut progress = |_: &str, _: &Tally| true;
-        let mut ctx = Context { shelf: &shelf, threads: 2, progress: &mut progress };
+        let mut ctx = Context { shelf: &shelf, tunes: None, threads: 2, progress: &mut progress };
         assert!(run(&plan, &model, &mut ctx).unwrap_err().to_string().contains("another model"));
         let own = Plan::resolve(plan.spec.clone(), &model).unwrap();
         let found = run(&own, &model, &mut ctx).unwrap();
@@ -189,7 +189,8 @@ fn an_interrupted_run_says_so_and_goes_on_where_it_was() {
         left -= 1;
         left > 0
     };
-    let e = run(&plan, &MODEL, &mut Context { shelf: &shelf, threads: 1, progress: &mut stop }).unwrap_err();
+    let e =
+        run(&plan, &MODEL, &mut Context { shelf: &shelf, tunes: None, threads: 1, progress: &mut stop }).unwrap_err();
     assert!(e.to_string().contains("interrupted") && e.hint().contains("again"), "{e}");
     let resumed = run_on(&shelf, 1, &plan);
     assert!(resumed.tally.rows_resumed > 0 && resumed.tally.rows_computed > 0, "{:?}", resumed.tally);

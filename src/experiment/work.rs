@@ -9,11 +9,15 @@ use crate::model::sample::Sampling;
 use crate::model::{Along, Model, Receipt};
 use crate::unit::{self, Item, Shelf, Tally, Task};
 use ndarray::Array2;
+use std::path::Path;
 
 /// What a run is given besides its plan.
 pub struct Context<'a> {
     /// Where outcomes of units are kept; a run with the same shelf resumes.
     pub shelf: &'a dyn Shelf,
+    /// Folder in which fine-tunes are kept: a finished one is not trained again, an interrupted one goes on. Without a
+    /// folder a probe is refused that needs a fine-tune which is not shipped.
+    pub tunes: Option<&'a Path>,
     /// Worker threads. They change no result.
     pub threads: usize,
     /// Told the stage and its tally after every unit. Returning false interrupts the run.
@@ -37,6 +41,27 @@ impl<'w, 'c> Work<'w, 'c> {
 
     pub fn threads(&self) -> usize {
         self.ctx.threads.max(1)
+    }
+
+    /// Where fine-tunes are kept.
+    pub fn tunes(&self) -> Option<&'c Path> {
+        self.ctx.tunes
+    }
+
+    /// Tells how far work is that is no unit.
+    ///
+    /// Gives false where the run is to stop.
+    pub fn tell(&mut self, stage: &str, tally: &Tally) -> bool {
+        (self.ctx.progress)(stage, tally)
+    }
+
+    /// The same run on another model; its tally and warnings are taken over at the end.
+    pub fn on<T>(&mut self, model: &Model, run: impl FnOnce(&mut Work<'_, 'c>) -> Result<T>) -> Result<T> {
+        let (tally, warnings) = (self.tally, std::mem::take(&mut self.warnings));
+        let mut other = Work { model, ctx: &mut *self.ctx, budget: self.budget, tally, warnings };
+        let found = run(&mut other);
+        (self.tally, self.warnings) = (other.tally, other.warnings);
+        found
     }
 
     /// Keeps the ranges of all items at the given sites: one array per site, `[row, width]`.

@@ -142,6 +142,17 @@ pub struct Report {
     pub identity: String,
 }
 
+/// The hash of all that decides a fine-tune: two with the same one are the same. An adapter has it in its file.
+pub fn identity(how: &Finetune, base_hash: &str, data: &Sequences) -> String {
+    let decides = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "how": how,
+        "base": base_hash,
+        "data": data.hash(),
+    });
+    format!("{:x}", Sha256::digest(decides.to_string()))
+}
+
 /// Trains an adapter, or the whole model, into the folder `out`.
 ///
 /// # Errors
@@ -160,13 +171,7 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
         }
         None => (None, parameters.iter().map(|p| p.var.clone()).collect()),
     };
-    let decides = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "how": how,
-        "base": model.hash,
-        "data": data.hash(),
-    });
-    let identity = format!("{:x}", Sha256::digest(decides.to_string()));
+    let identity = identity(how, &model.hash, &data);
     create_dir(out)?;
     let task = Task {
         lm: &*model.lm,

@@ -70,11 +70,19 @@ impl Adapter {
         let settings = Settings::parse(&at(CONFIG), &object)?;
         let whole = |e| damaged(WEIGHTS, format!("not a whole safetensors file of {} bytes ({e})", weights.len()));
         let file = SafeTensors::deserialize(weights).map_err(whole)?;
-        let (_, head) = SafeTensors::read_metadata(weights).map_err(whole)?;
-        let about = head.metadata().as_ref().and_then(|m| m.get(ABOUT));
-        let about: Value = about.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let about = Adapter::about(weights);
         let modules = modules(&at(WEIGHTS), &file, &settings.rules()?)?;
         Adapter::new(name, modules, settings.base, about["base_hash"].as_str().map(String::from))
+    }
+}
+
+impl Adapter {
+    /// What whoever wrote an adapter says of it in the header of its tensors: `base_hash`, and `identity` of the
+    /// fine-tune; null where nothing is said.
+    pub fn about(weights: &[u8]) -> Value {
+        let head = SafeTensors::read_metadata(weights).ok().map(|(_, head)| head);
+        let text = head.as_ref().and_then(|h| h.metadata().as_ref()).and_then(|m| m.get(ABOUT));
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 }
 
