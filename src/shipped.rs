@@ -23,7 +23,9 @@ macro_rules! shipped {
 }
 
 shipped! {
-    "toyworld": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json";
+    "toyworld": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
+    "toyworld-base": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
+    "toyworld-flat": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
 }
 
 impl Shipped {
