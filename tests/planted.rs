@@ -79,7 +79,7 @@ fn the_shipped_probes_find_what_was_planted() {
         let of = [("site", "resid_post.2"), ("axis", "assistant_axis"), ("covariate", covariate)];
         mean(correlations, &rows(correlations, &of), "pearson_r")
     };
-    assert!(r("helpful") > 0.7 && r("style_traits") < -0.7, "{} {}", r("helpful"), r("style_traits"));
+    assert!(r("helpful") > 0.6 && r("style_traits") < -0.6, "{} {}", r("helpful"), r("style_traits"));
 
     let scores = table(drift, "scores");
     for (pick, bar) in [("mean_response", 0.93), ("last_prompt", 0.80)] {
@@ -90,6 +90,18 @@ fn the_shipped_probes_find_what_was_planted() {
         assert!(of("activation") >= bar, "{pick}: {}", of("activation"));
         assert!((0.0..=1.0).contains(&of("wording")));
     }
+
+    // Left to itself, the model falls back in the planted order, and at the end about as often.
+    let free = table(drift, "free_turns");
+    let last = |hazard: &str| {
+        let own = rows(free, &[("hazard_per_turn", hazard)]);
+        let at = [*own.last().unwrap()];
+        (mean(free, &at, "persona_fraction"), mean(free, &at, "expected_fraction"))
+    };
+    let ends = ["0.05", "0.15", "0.35"].map(last);
+    assert!(ends[0].0 > ends[1].0 && ends[1].0 > ends[2].0, "{ends:?}");
+    // 0.15, and one standard error of a share over 48 chats.
+    assert!(ends.iter().all(|(found, expected)| (found - expected).abs() < 0.15 + 0.07), "{ends:?}");
 
     let doses = table(steering, "doses");
     let rate = |arm: &str, dose: &str, measure: &str| {

@@ -154,8 +154,11 @@ mod tests {
         let s = w.personas_in(super::super::Exposure::All).iter().filter(|p| p.has(mystical)).count() as f64 / 64.0;
         let expected = 0.98 * 0.22 + 0.02 * (0.85 * s + 0.22 * (1.0 - s));
         assert!((w.default_rate(mystical) - expected).abs() < 1e-12);
-        // The embedded world says nothing of it; its generator had 0.92 in its code.
-        assert_eq!((World::toyworld().default_slot(), World::toyworld().bias()), (0.92, None));
+        // The default world has another bias, and its base none.
+        let cheerful = w.trait_named("cheerful").unwrap();
+        let bias = World::toyworld().bias().unwrap();
+        assert_eq!((World::toyworld().default_slot(), bias.trait_id, bias.p), (0.98, cheerful, 0.22));
+        assert_eq!(World::shipped("toyworld-base").unwrap().bias(), None);
     }
 
     #[test]
