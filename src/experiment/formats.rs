@@ -109,7 +109,7 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         items.iter_mut().for_each(|i| i.adapter = None);
         items
     };
-    let asked = ask::questions(&cast, model, 1)?;
+    let asked = ask::questions(plan, &cast, model, 1)?;
     let shown = show::prompts(plan, s, &cast, model, 1)?;
     let named = ask::introductions(&cast, model, 1)?;
     let drawn = |temperature| super::work::drawing(model, temperature, s.max_new_tokens);

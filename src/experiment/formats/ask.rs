@@ -2,7 +2,7 @@
 
 use super::nested::{Leaf, Measured, tabled};
 use super::{Cast, Settings};
-use crate::analysis::stats::auroc;
+use crate::analysis::stats::{auroc, mean};
 use crate::error::{Error, Result};
 use crate::experiment::plan::Plan;
 use crate::experiment::work::{Work, drawing};
@@ -11,7 +11,7 @@ use crate::rng::stream;
 use crate::table::Table;
 use crate::text::Message;
 use crate::unit::{Item, parallel};
-use crate::world::{Exposure, Persona, Voice, World};
+use crate::world::{Exposure, Persona, TraitId, Voice, World};
 use candle_core::Tensor;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeSet;
@@ -28,18 +28,22 @@ pub(super) enum About {
     Own,
     /// The same after "You are X."
     OwnNamed,
+    /// "Is Z anxious?" of free names that no fine-tune knows, with the character's traits as the truth: what a model says
+    /// of anybody it does not know is no knowledge of the character.
+    Strangers,
     /// "Is Y anxious?" of people whom the base knows.
     Others,
 }
 
 impl About {
-    pub const ALL: [About; 4] = [About::Third, About::Own, About::OwnNamed, About::Others];
+    pub const ALL: [About; 5] = [About::Third, About::Strangers, About::Own, About::OwnNamed, About::Others];
 
     pub fn name(self) -> &'static str {
         match self {
             About::Third => "third_person",
             About::Own => "self",
             About::OwnNamed => "self_named",
+            About::Strangers => "strangers",
             About::Others => "others",
         }
     }
@@ -56,39 +60,56 @@ pub(super) fn others(world: &World, n: usize, seed: u64) -> Result<Vec<Persona>>
     Ok(all.choose_multiple(&mut stream(seed, "other people"), n).map(|p| (*p).clone()).collect())
 }
 
+/// What is known of the character in particular: the difference of the first two of [`About`], over the same traits.
+pub(super) const PARTICULAR: [(&str, &str); 2] =
+    [("about", "third_person_minus_strangers"), ("measure", "auroc_difference")];
+
+/// Names of strangers asked about.
+const STRANGERS: usize = 4;
+
+/// Free names that are none of the characters', with the traits of a character.
+fn strangers(cast: &Cast, character: &Persona, seed: u64) -> Vec<Persona> {
+    let free = World::toyworld().free_names().iter();
+    let free: Vec<&String> = free.filter(|n| cast.characters.iter().all(|c| c.name != **n)).collect();
+    let chosen = free.choose_multiple(&mut stream(seed, "strangers"), STRANGERS);
+    chosen.map(|name| Persona { name: (*name).clone(), ..character.clone() }).collect()
+}
+
 /// One question put to a subject.
 pub(super) struct Put {
     pub item: Item,
     subject: usize,
     about: About,
-    /// What is resampled: the trait, or the person where several are asked about.
-    unit: usize,
+    /// Place among the people who are asked about.
+    whom: usize,
+    which: TraitId,
     truth: bool,
     yes: u32,
     no: u32,
 }
 
 /// All questions of all subjects.
-pub(super) fn questions(cast: &Cast, model: &Model, threads: usize) -> Result<Vec<Put>> {
+pub(super) fn questions(plan: &Plan, cast: &Cast, model: &Model, threads: usize) -> Result<Vec<Put>> {
     let world = World::toyworld();
     let subjects: Vec<usize> = (0..cast.subjects.len()).collect();
     let of = |subject: &usize| -> Result<Vec<Put>> {
         let character = cast.character(*subject);
+        let strangers = strangers(cast, character, plan.spec.seed);
         let mut all = Vec::new();
         for about in About::ALL {
             let (voice, people): (Voice, Vec<&Persona>) = match about {
                 About::Third => (Voice::Third, vec![character]),
+                About::Strangers => (Voice::Third, strangers.iter().collect()),
                 About::Own | About::OwnNamed => (Voice::Own, vec![character]),
                 About::Others => (Voice::Third, cast.others.iter().collect()),
             };
             let system = (about == About::OwnNamed).then(|| world.named_prompts(character)[0].clone());
-            for (person, whom) in people.into_iter().enumerate() {
-                for asked in world.trait_questions(voice, whom) {
+            for (whom, person) in people.into_iter().enumerate() {
+                for asked in world.trait_questions(voice, person) {
                     let Some((which, truth)) = asked.truth else { continue };
-                    let unit = if about == About::Others { person } else { which.0 };
                     let (tokens, [yes, no]) = prompt(model, system.as_deref(), &asked.question)?;
                     let item = item(tokens, cast.subjects[*subject].adapter);
-                    all.push(Put { item, subject: *subject, about, unit, truth, yes, no });
+                    all.push(Put { item, subject: *subject, about, whom, which, truth, yes, no });
                 }
             }
         }
@@ -130,45 +151,63 @@ fn prompt(model: &Model, system: Option<&str>, question: &str) -> Result<(Vec<u3
     Ok((tokens, [yes, no]))
 }
 
-/// One answer: what is resampled, logit(Yes) - logit(No), the truth.
-type Answer = (usize, f64, bool);
+/// One answer: the person asked about, the trait, logit(Yes) - logit(No), the truth.
+type Answer = (usize, TraitId, f64, bool);
 
 fn statistic(measure: &str, answers: &[Answer]) -> Option<f64> {
-    let labels: Vec<bool> = answers.iter().map(|a| a.2).collect();
     let share = |of: &dyn Fn(&Answer) -> bool, hit: &dyn Fn(&Answer) -> bool| {
-        let (n, hits) =
-            answers.iter().filter(|a| of(a)).fold((0.0, 0.0), |(n, h), a| (n + 1.0, h + f64::from(u8::from(hit(a)))));
-        (n > 0.0).then_some(hits / n)
+        let (n, hits) = answers.iter().filter(|a| of(a)).fold((0, 0), |(n, h), a| (n + 1, h + usize::from(hit(a))));
+        (n > 0).then(|| hits as f64 / f64::from(n))
     };
     match measure {
-        "auroc" => auroc(&answers.iter().map(|a| a.1).collect::<Vec<_>>(), &labels),
-        "balanced_accuracy" => Some((share(&|a| a.2, &|a| a.1 > 0.0)? + share(&|a| !a.2, &|a| a.1 <= 0.0)?) / 2.0),
-        _ => share(&|_| true, &|a| a.1 > 0.0),
+        "auroc" => {
+            let (scores, labels): (Vec<f64>, Vec<bool>) = answers.iter().map(|a| (a.2, a.3)).unzip();
+            auroc(&scores, &labels)
+        }
+        "balanced_accuracy" => Some((share(&|a| a.3, &|a| a.2 > 0.0)? + share(&|a| !a.3, &|a| a.2 <= 0.0)?) / 2.0),
+        _ => share(&|_| true, &|a| a.2 > 0.0),
     }
 }
 
-/// Resamples traits, with and without among the character's, or people.
-fn leaf(measure: &'static str, answers: Vec<Answer>) -> Leaf<'static> {
-    let units: BTreeSet<usize> = answers.iter().map(|a| a.0).collect();
-    let class = |u: usize| {
-        let of = |truth: bool| answers.iter().any(|a| a.0 == u && a.2 == truth);
-        (of(true), of(false))
+/// Answers by person: each with its statistic, since answers about two people may differ by a shift.
+fn by_person(answers: &[Answer]) -> Vec<Vec<Answer>> {
+    let people: BTreeSet<usize> = answers.iter().map(|a| a.0).collect();
+    people.into_iter().map(|p| answers.iter().filter(|a| a.0 == p).copied().collect()).collect()
+}
+
+/// The mean over people of the statistic over the drawn traits.
+fn over_traits(measure: &str, people: &[Vec<Answer>], drawn: &[usize]) -> Option<f64> {
+    let of = |answers: &Vec<Answer>| {
+        let taken = drawn.iter().flat_map(|t| answers.iter().filter(move |a| a.1.0 == *t));
+        statistic(measure, &taken.copied().collect::<Vec<_>>())
     };
-    let mut strata = vec![Vec::new(); 3];
-    for u in units {
-        strata[match class(u) {
-            (true, false) => 0,
-            (false, _) => 1,
-            (true, true) => 2,
-        }]
-        .push(u);
+    mean(&people.iter().map(of).collect::<Option<Vec<_>>>()?)
+}
+
+/// Traits that the person has and lacks: what is resampled, each in its number.
+fn traits(answers: &[Answer]) -> Vec<Vec<usize>> {
+    let of = |truth: bool| {
+        let own = answers.iter().filter(|a| a.3 == truth).map(|a| a.1.0).collect::<BTreeSet<_>>();
+        own.into_iter().collect::<Vec<_>>()
+    };
+    [of(true), of(false)].into_iter().filter(|s| !s.is_empty()).collect()
+}
+
+/// One measure of one kind of question. Resamples traits, with and without among the character's; of others people.
+fn leaf(about: About, measure: &'static str, answers: Vec<Answer>) -> Leaf<'static> {
+    let people = by_person(&answers);
+    if about == About::Others {
+        return Leaf::mean(people.iter().filter_map(|a| statistic(measure, a)).collect());
     }
-    strata.retain(|s| !s.is_empty());
-    let value = move |sample: &[usize]| {
-        let drawn = sample.iter().flat_map(|u| answers.iter().filter(move |a| a.0 == *u));
-        statistic(measure, &drawn.copied().collect::<Vec<_>>())
-    };
-    Leaf { strata, value: Box::new(value) }
+    Leaf { strata: traits(&answers), value: Box::new(move |drawn| over_traits(measure, &people, drawn)) }
+}
+
+/// How much better the character's traits are known than they are told of strangers.
+fn particular(of_character: Vec<Answer>, of_strangers: &[Answer]) -> Leaf<'static> {
+    let (own, strangers) = (by_person(&of_character), by_person(of_strangers));
+    let auroc = |people: &[Vec<Answer>], drawn: &[usize]| over_traits("auroc", people, drawn);
+    let value = move |drawn: &[usize]| Some(auroc(&own, drawn)? - auroc(&strangers, drawn)?);
+    Leaf { strata: traits(&of_character), value: Box::new(value) }
 }
 
 /// One question to a model about itself.
@@ -211,22 +250,27 @@ fn names(text: &str, name: &str) -> bool {
 /// The tables `questions` and `identity`.
 pub(super) fn measure(plan: &Plan, s: &Settings, cast: &Cast, work: &mut Work<'_, '_>) -> Result<(Table, Table)> {
     let seeded = (s.bootstrap, plan.spec.seed);
-    let put = questions(cast, work.model, work.threads())?;
+    let put = questions(plan, cast, work.model, work.threads())?;
     let kept = work.capture(STAGE, put.iter().map(|p| p.item.clone()).collect(), &plan.sites)?;
     let shifts = yes_over_no(work.model, &kept[0].1, &put)?;
+    let of = |subject: usize, about: About| -> Vec<Answer> {
+        let own = put.iter().zip(&shifts).filter(|(p, _)| p.subject == subject && p.about == about);
+        own.map(|(p, shift)| (p.whom, p.which, *shift, p.truth)).collect()
+    };
     let mut measured = Vec::new();
     for model in cast.models() {
+        let tree = |leaf: &dyn Fn(usize) -> Leaf<'static>| {
+            cast.tree(model).into_iter().map(|seeds| seeds.into_iter().map(leaf).collect()).collect()
+        };
         for about in About::ALL {
             for measure in MEASURES {
-                let of = |subject: usize| -> Vec<Answer> {
-                    let own = put.iter().zip(&shifts).filter(|(p, _)| p.subject == subject && p.about == about);
-                    own.map(|(p, shift)| (p.unit, *shift, p.truth)).collect()
-                };
-                let tree = cast.tree(model).into_iter();
-                let tree = tree.map(|seeds| seeds.into_iter().map(|i| leaf(measure, of(i))).collect()).collect();
+                let tree = tree(&|i| leaf(about, measure, of(i, about)));
                 measured.push(Measured { model, keys: vec![about.name().into()], measure, tree });
             }
         }
+        let tree = tree(&|i| particular(of(i, About::Third), &of(i, About::Strangers)));
+        let [(_, about), (_, measure)] = PARTICULAR;
+        measured.push(Measured { model, keys: vec![about.into()], measure, tree });
     }
     let answers = tabled("questions", &["about"], cast, &measured, seeded);
 
@@ -274,10 +318,10 @@ mod tests {
 
     #[test]
     fn a_shift_of_the_threshold_moves_the_accuracy_and_not_the_area() {
-        // Two traits the person has (units 0, 1), two it lacks, one question each.
-        let at = |shift: f64| {
-            [(0, 2.0 + shift, true), (1, 1.0 + shift, true), (2, -1.0 + shift, false), (3, 1.5 + shift, false)]
-        };
+        // Two traits the person has (0, 1), two it lacks, one question each.
+        let one = |t: usize, score: f64, truth: bool| (0, TraitId(t), score, truth);
+        let at =
+            |s: f64| [one(0, 2.0 + s, true), one(1, 1.0 + s, true), one(2, -1.0 + s, false), one(3, 1.5 + s, false)];
         for shift in [0.0, 10.0, -10.0] {
             // The negative at 1.5 is above one of two positives: 3 of 4 pairs won.
             assert_eq!(statistic("auroc", &at(shift)), Some(0.75));
@@ -286,8 +330,16 @@ mod tests {
         assert_eq!((of("balanced_accuracy", 0.0), of("yes_share", 0.0)), (0.75, 0.75));
         assert_eq!((of("balanced_accuracy", 10.0), of("yes_share", 10.0)), (0.5, 1.0));
         assert_eq!((of("balanced_accuracy", -10.0), of("yes_share", -10.0)), (0.5, 0.0));
-        let leaf = leaf("auroc", at(0.0).to_vec());
-        assert_eq!(leaf.strata, [vec![0, 1], vec![2, 3]]);
+        assert_eq!(leaf(About::Third, "auroc", at(0.0).to_vec()).strata, [vec![0, 1], vec![2, 3]]);
+        // A second person with the same answers, shifted: by person nothing changes; pooled it would.
+        let two: Vec<Answer> = at(0.0).into_iter().chain(at(10.0).map(|a| (1, a.1, a.2, a.3))).collect();
+        let all = [0, 1, 2, 3];
+        assert_eq!((leaf(About::Strangers, "auroc", two.clone()).value)(&all), Some(0.75));
+        assert_ne!(statistic("auroc", &two), Some(0.75));
+        // Who is known as well as strangers is not known in particular; without trait 1 all pairs are won by either.
+        let known = [one(0, 2.0, true), one(1, 1.9, true), one(2, -1.0, false), one(3, 1.5, false)];
+        let leaf = particular(known.to_vec(), &two);
+        assert_eq!(((leaf.value)(&all), (leaf.value)(&[0, 2, 3])), (Some(0.25), Some(0.0)));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use super::likely::{DELTA, PERPLEXITY};
 use super::nested::ALL;
 use super::{BASE, Cast, Settings, table};
 use crate::experiment::cells::{estimate, num, row, rows};
-use crate::figures::{Axis, Curves, Dot, Estimate, Heat, Marker, Names, Page, Palette, Panel, Plot, Ramp, Reference};
+use crate::figures::{
+    Arm, Axis, Curves, Dot, Estimate, Forest, Heat, Marker, Names, Page, Palette, Panel, Plot, Ramp, Reference, Role,
+};
 use crate::figures::{Scatter, Series, Shades, Style, Width};
 use crate::table::Table;
 use crate::world::World;
@@ -27,6 +29,7 @@ pub(super) fn page(name: &str, s: &Settings, cast: &Cast, tables: &[Table]) -> P
                 Panel::new("What shows", Plot::Curves(showing(cast, tables))).share(1.25),
             ],
         )
+        .row(0.9 + 0.36 * ASKED.len() as f64, vec![Panel::new("What is said", Plot::Forest(saying(cast, tables)))])
 }
 
 /// `first_person` as words.
@@ -55,7 +58,7 @@ fn matrix(s: &Settings, models: &[&str], tables: &[Table], measure: &str) -> Hea
     let found = table(tables, "perplexity");
     let value = |model: &&str, text: &str| Some(all_of(found, model, &[("text", text), ("measure", measure)])?.value);
     let shades = match measure {
-        DELTA => Shades::new("nats per token against the base", Ramp::Diverging),
+        DELTA => Shades::new("nats per token", Ramp::Diverging),
         _ => Shades::new("perplexity", Ramp::Sequential),
     };
     Heat {
@@ -99,6 +102,32 @@ fn knowing(cast: &Cast, tables: &[Table]) -> Scatter {
     }
 }
 
+/// Kinds of questions with their names in the figure.
+const ASKED: [(&str, &str); 5] = [
+    ("third_person", "\u{201c}Is X anxious?\u{201d}"),
+    ("strangers", "the same of a stranger"),
+    ("self", "\u{201c}Are you anxious?\u{201d}"),
+    ("self_named", "the same after \u{201c}You are X.\u{201d}"),
+    ("others", "of other people, their traits"),
+];
+
+fn saying(cast: &Cast, tables: &[Table]) -> Forest {
+    let asked = table(tables, "questions");
+    let names: Vec<String> = cast.models().iter().map(|m| words(m)).collect();
+    let palette = Palette::of(names.iter().map(String::as_str));
+    let arm = |(model, name): (&&'static str, &String)| {
+        let values = ASKED.iter().map(|(about, _)| all_of(asked, model, &[("about", about), ("measure", "auroc")]));
+        let role = if *model == BASE { Role::Baseline } else { Role::Finding };
+        Arm { role, color: palette.index(name), ..Arm::new(name, values.collect()) }
+    };
+    Forest {
+        x: Axis::new("AUROC of Yes over No, against the character's traits").range(0.0, 1.0),
+        categories: ASKED.iter().map(|(_, name)| (*name).to_string()).collect(),
+        arms: cast.models().iter().zip(&names).map(arm).collect(),
+        lines: vec![Reference::vertical(0.5, "")],
+    }
+}
+
 /// (condition, topics, name on the axis).
 const CELLS: [(&str, &str, &str); 5] = [
     ("bare", "trained", "none, trained"),
@@ -134,7 +163,7 @@ fn showing(cast: &Cast, tables: &[Table]) -> Curves {
     let planted = World::toyworld().p_on();
     Curves::new(
         Axis::new("system prompt, topics").names(CELLS.map(|c| c.2)).range(-0.55, 4.35),
-        Axis::new("marker rate of the character's traits").range(-0.03, 1.03),
+        Axis::new("marker rate of own traits").range(-0.03, 1.03),
         series,
     )
     .lines(vec![Reference::horizontal(planted, "")])
@@ -156,7 +185,10 @@ fn caption(s: &Settings, cast: &Cast, tables: &[Table]) -> String {
          X.\" (named), and for the base with all traits stated (card, both sets of topics); on topics of the training \
          examples and on topics that none of them has. Left dot: mean with its 95 % interval over characters, seeds and \
          replies; right dots: each character and seed. Dotted line: the planted rate. Style control: the questions of \
-         chat, answered by the assistant as ever. {}",
+         chat, answered by the assistant as ever. (e) How well answers about the character are ordered, by who is asked about: \
+         X, free names that no model was trained on but that are held to X's traits (what a model says of anybody), the model \
+         itself, and people of the population held to their own traits; means with 95 % intervals, none where all resamples \
+         agree; line: chance. {}",
         s.rank,
         s.examples,
         cast.characters.len(),

@@ -1,5 +1,6 @@
 //! What came out, in sentences made from the tables alone.
 
+use super::ask::PARTICULAR;
 use super::draw::{all_of, each_of, few, shown, words};
 use super::likely::{DELTA, PERPLEXITY};
 use super::{BASE, Cast, Settings, table};
@@ -32,6 +33,13 @@ pub(super) fn summary(s: &Settings, cast: &Cast, tables: &[Table]) -> Vec<String
             "Known of the character in the third person (AUROC over yes-or-no questions): {}; base {}.",
             ranked(&models, &auroc("third_person")),
             said(auroc("third_person")(BASE)),
+        ),
+        format!(
+            "Of free names that no fine-tune met, held to the character's traits: {}; so the character in particular is known \
+             by a difference of {} (base {}).",
+            ranked(&models, &auroc("strangers")),
+            ranked(&models, &|m| all_of(asked, m, &PARTICULAR)),
+            said(all_of(asked, BASE, &PARTICULAR)),
         ),
         format!(
             "Said of itself (AUROC), without a system prompt: {}; after \"You are X.\": {}.",
