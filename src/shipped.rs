@@ -26,6 +26,7 @@ shipped! {
     "toyworld": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
     "toyworld-base": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
     "toyworld-flat": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
+    "toyworld-voices": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
     "toyworld-single": "config.json" "model.safetensors" "tokenizer.json" "tokenizer_config.json" "world.json" "truth.json";
 }
 
