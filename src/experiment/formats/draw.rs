@@ -180,7 +180,7 @@ fn caption(s: &Settings, cast: &Cast, tables: &[Table]) -> String {
          (b) The same as change of the negative log-likelihood per token against the base on the same texts. (c) Every \
          character and seed as a dot (diamonds: the base): how well Yes and No to \"Is X anxious?\" and the like are ordered \
          (all traits; vertical line: chance), against the marker rate of the character's traits minus that of the others \
-         in {per} replies without a system prompt. Upper line: the base with all traits in its system prompt ({}). (d) The \
+         in {per} replies without a system prompt; what is said of strangers, in (e), is no knowledge. Upper line: the base with all traits in its system prompt ({}). (d) The \
          marker rate of the character's traits in {} replies per point, without a system prompt (none), after \"You are \
          X.\" (named), and for the base with all traits stated (card, both sets of topics); on topics of the training \
          examples and on topics that none of them has. Left dot: mean with its 95 % interval over characters, seeds and \

@@ -3,7 +3,7 @@
 use super::*;
 use crate::experiment::spec::Spec;
 use crate::experiment::{Context, Findings, run};
-use crate::model::Source;
+use crate::model::{Adapter, Source};
 use crate::store::MemoryShelf;
 use crate::unit::Tally;
 use std::path::Path;
@@ -142,4 +142,17 @@ fn what_the_shipped_probe_states_is_the_default() {
     let bare = Spec::parse("formats.toml", "kind = \"formats\"\nquestion = \"?\"").unwrap();
     assert_eq!(Spec { question: "?".into(), ..spec.clone() }, bare);
     assert!(Plan::resolve(spec, &MODEL).unwrap().describe()["total"]["rows"].as_u64().unwrap() > 0);
+}
+
+/// After a change of the model, the world, the probe or the version: src/assets/toyworld/adapters/README.md.
+#[test]
+fn the_shipped_adapters_are_the_fine_tunes_of_the_shipped_probe() {
+    let asked = tunes::tunes(&Settings::default(), &MODEL, 2).unwrap();
+    let shipped: Vec<_> = shipped::FILES.iter().map(|(_, _, weights)| Adapter::about(weights)).collect();
+    for tune in &asked {
+        let has = |key: &str, value: &str| shipped.iter().any(|about| about[key].as_str() == Some(value));
+        assert!(has("base_hash", &MODEL.hash), "the shipped adapters are of another model: train them again");
+        assert!(has("identity", &tune.identity), "{} is not shipped: train it again", tune.name);
+    }
+    assert_eq!(shipped.len(), asked.len());
 }
