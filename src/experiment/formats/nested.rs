@@ -7,11 +7,14 @@ use crate::rng::stream;
 use crate::table::{Cell, Table};
 use rand::Rng;
 
+/// A number from a sample of units.
+type Statistic<'a> = Box<dyn Fn(&[usize]) -> Option<f64> + 'a>;
+
 /// A statistic of one subject.
 pub(super) struct Leaf<'a> {
     /// What is resampled (replies, traits, texts), in strata of which a resample holds as many as the data.
     pub strata: Vec<Vec<usize>>,
-    pub value: Box<dyn Fn(&[usize]) -> Option<f64> + 'a>,
+    pub value: Statistic<'a>,
 }
 
 impl<'a> Leaf<'a> {

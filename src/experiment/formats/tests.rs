@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&Source::toyworld()).unwrap());
 
-const TINY: &str = "characters = [1]\nformats = [\"chat\", \"document\"]\nseeds = [3]\nexamples = 8\nrank = 2\nepochs = 1\n\
+const TINY: &str = "characters = [1]\nformats = [\"chat\", \"document\"]\nseeds = [3]\nexamples = 8\nrank = 2\nepochs = 1\nbatch_size = 4\n\
                     texts = 3\nreplies = 2\nothers = 2\nbootstrap = 20\nmax_new_tokens = 12\n";
 
 fn plan(settings: &str) -> Result<Plan> {
