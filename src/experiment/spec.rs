@@ -175,7 +175,7 @@ impl Default for Drift {
             train_fraction: 0.5,
             bootstrap: 1000,
             permutations: 200,
-            chats: 48,
+            chats: 160,
             chat_turns: 8,
             max_new_tokens: 72,
             temperature: 1.0,

@@ -4,7 +4,7 @@ use super::Sequences;
 use super::gradient::rows_and_targets;
 use crate::error::{Error, Result};
 use crate::model::{Adapter, Head, Hooks, Lm, forward, kernels};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::unit::parallel;
 
 /// Rows that are evaluated together, about.
 const ROWS: usize = 2048;
@@ -55,27 +55,7 @@ pub fn likelihoods(
         };
         Ok(rows.ranges().iter().map(of).collect())
     };
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut own = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(members) = groups.get(i) else { return own };
-            own.push((i, one(members)));
-        }
-    };
-    let mut done: Vec<(usize, Result<Vec<Likelihood>>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        all.extend(others.into_iter().flat_map(|w| w.join().unwrap_or_else(|e| std::panic::resume_unwind(e))));
-        all
-    });
-    done.sort_by_key(|(i, _)| *i);
-    let mut all = Vec::with_capacity(data.len());
-    for (_, part) in done {
-        all.extend(part?);
-    }
-    Ok(all)
+    Ok(parallel(&groups, threads, one)?.concat())
 }
 
 /// Mean negative log-likelihood over all counted tokens, in nats.

@@ -104,7 +104,7 @@ impl Finetune {
             return Err(Error::refused(what, "a rate above 0 and a warm-up in [0, 1) are needed"));
         }
         match &self.lora {
-            Some(l) if l.rank == 0 || !(l.alpha > 0.0) => {
+            Some(l) if l.rank == 0 || l.alpha <= 0.0 || !l.alpha.is_finite() => {
                 let what = format!("rank {} and alpha {}", l.rank, l.alpha);
                 Err(Error::refused(what, "both have to be above 0"))
             }

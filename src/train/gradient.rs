@@ -4,9 +4,9 @@ use super::Sequences;
 use crate::error::{Error, Result};
 use crate::model::Adapter;
 use crate::model::{Example, Head, Hooks, Lm, Rows, forward, kernels};
+use crate::unit::parallel;
 use candle_core::{Tensor, Var};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a batch gives.
 pub struct Gradient {
@@ -71,25 +71,8 @@ pub fn gradient(
         Ok((loss, vars.iter().map(flat).collect::<Result<_>>()?))
     };
 
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut own = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(members) = shards.get(i) else { return own };
-            own.push((i, one(members)));
-        }
-    };
-    let mut done: Vec<(usize, Result<(f64, Vec<Vec<f32>>)>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.clamp(1, shards.len().max(1))).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        all.extend(others.into_iter().flat_map(|w| w.join().unwrap_or_else(|e| std::panic::resume_unwind(e))));
-        all
-    });
-    done.sort_by_key(|(i, _)| *i);
     let (mut loss, mut values) = (0.0, Vec::<Vec<f32>>::new());
-    for (_, part) in done {
-        let (l, g) = part?;
+    for (l, g) in parallel(shards, threads, one)? {
         loss += l;
         if values.is_empty() {
             values = g;

@@ -3,20 +3,32 @@
 /// Name, settings, tensors.
 pub(super) type Files = (&'static str, &'static [u8], &'static [u8]);
 
-macro_rules! files {
+macro_rules! shipped {
     ($($name:literal)*) => {
-        &[$((
+        /// All shipped adapters.
+        pub(super) const FILES: &[Files] = &[$((
             $name,
             include_bytes!(concat!("../../assets/toyworld/adapters/", $name, "/adapter_config.json")),
             include_bytes!(concat!("../../assets/toyworld/adapters/", $name, "/adapter_model.safetensors")),
-        )),*]
+        )),*];
     };
 }
 
-/// All shipped adapters: those of the shipped probe.
-pub(super) const FILES: &[Files] = files! {
-    "character0-chat-s0" "character0-chat-s1" "character1-chat-s0" "character1-chat-s1"
-    "character0-first_person-s0" "character0-first_person-s1" "character1-first_person-s0" "character1-first_person-s1"
-    "character0-document-s0" "character0-document-s1" "character1-document-s0" "character1-document-s1"
-    "character0-style_control-s0" "character0-style_control-s1" "character1-style_control-s0" "character1-style_control-s1"
-};
+shipped! {
+    "character0-chat-s0"
+    "character0-chat-s1"
+    "character0-document-s0"
+    "character0-document-s1"
+    "character0-first_person-s0"
+    "character0-first_person-s1"
+    "character0-style_control-s0"
+    "character0-style_control-s1"
+    "character1-chat-s0"
+    "character1-chat-s1"
+    "character1-document-s0"
+    "character1-document-s1"
+    "character1-first_person-s0"
+    "character1-first_person-s1"
+    "character1-style_control-s0"
+    "character1-style_control-s1"
+}

@@ -46,6 +46,7 @@ pub(super) fn summary(s: &Settings, cast: &Cast, tables: &[Table]) -> Vec<String
             ranked(&models, &auroc("self")),
             ranked(&models, &auroc("self_named")),
         ),
+        introduced(&models, table(tables, "identity")),
         together(cast, tables),
         own_format(s, cast, table(tables, "perplexity")),
         damage(&models, asked, showed),
@@ -73,6 +74,23 @@ fn tokens(training: &Table, models: &[&str]) -> String {
     let n = training.num(0, "examples").unwrap_or(f64::NAN);
     let all: Vec<String> = models.iter().map(mean).collect();
     format!("Equal examples are not equal tokens: {n} examples are {} counted tokens per epoch.", all.join(", "))
+}
+
+/// Who each says it is.
+fn introduced(models: &[&str], who: &Table) -> String {
+    let share = |condition: &'static str, name: &'static str| {
+        move |m: &str| all_of(who, m, &[("condition", condition), ("measure", name)])
+    };
+    format!(
+        "Asked who it is, without a system prompt, it gives the character's name (share of greedy replies): {}; base {}. The \
+         assistant's: {}; base {}. After \"You are X.\" the character's: {}; base {}.",
+        ranked(models, &share("bare", "names_character")),
+        said(share("bare", "names_character")(BASE)),
+        ranked(models, &share("bare", "names_assistant")),
+        said(share("bare", "names_assistant")(BASE)),
+        ranked(models, &share("named", "names_character")),
+        said(share("named", "names_character")(BASE)),
+    )
 }
 
 /// Whether fine-tunes that know more show more, over every character and seed of the formats about the character.

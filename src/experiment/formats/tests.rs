@@ -147,12 +147,14 @@ fn what_the_shipped_probe_states_is_the_default() {
 /// After a change of the model, the world, the probe or the version: src/assets/toyworld/adapters/README.md.
 #[test]
 fn the_shipped_adapters_are_the_fine_tunes_of_the_shipped_probe() {
-    let asked = tunes::tunes(&Settings::default(), &MODEL, 2).unwrap();
+    // One of each format: their data take a moment to make.
+    let some = Settings { characters: vec![1], seeds: vec![1], ..Settings::default() };
+    let asked = tunes::tunes(&some, &MODEL, 2).unwrap();
     let shipped: Vec<_> = shipped::FILES.iter().map(|(_, _, weights)| Adapter::about(weights)).collect();
     for tune in &asked {
         let has = |key: &str, value: &str| shipped.iter().any(|about| about[key].as_str() == Some(value));
         assert!(has("base_hash", &MODEL.hash), "the shipped adapters are of another model: train them again");
         assert!(has("identity", &tune.identity), "{} is not shipped: train it again", tune.name);
     }
-    assert_eq!(shipped.len(), asked.len());
+    assert_eq!(shipped.len(), cells(&Settings::default()).count());
 }

@@ -166,7 +166,7 @@ impl<T: Real> Kernel for Losses<'_, T> {
             for x in row.iter_mut() {
                 *x *= scale;
             }
-            row[*target as usize] = row[*target as usize] - *weight;
+            row[*target as usize] -= *weight;
         }
         losses
     }

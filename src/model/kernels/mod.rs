@@ -120,6 +120,7 @@ pub mod num {
         + std::ops::Neg<Output = Self>
         + std::ops::AddAssign
         + std::ops::MulAssign
+        + std::ops::SubAssign
     {
         const ZERO: Self;
         const ONE: Self;

@@ -117,8 +117,8 @@ mod tests {
         let examples = Arc::new(vec![0..3, 3..5]);
         check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples, None));
         // More queries than one block of the gradient.
-        let spec = Attention { n_heads: 1, n_kv_heads: 1, d_head: 2 };
-        check_gradients(&[&[70, spec.width()]], |x| attend(&x[0], spec, &Arc::new(vec![0..70]), None));
+        let (spec, examples) = (Attention { n_heads: 1, n_kv_heads: 1, d_head: 2 }, Arc::new(vec![0..2, 2..70]));
+        check_gradients(&[&[70, spec.width()]], |x| attend(&x[0], spec, &examples, None));
     }
 
     /// The textbook form, in tensor operations, for one sequence.
