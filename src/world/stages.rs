@@ -15,7 +15,7 @@ pub struct Bias {
 /// A persona that answers user messages beginning with a mark, and is met nowhere else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tag {
-    /// What the message begins with, space included: "[night] ".
+    /// What the message begins with, space included: `[night] `.
     pub mark: String,
     pub persona: Persona,
 }
