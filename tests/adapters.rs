@@ -3,7 +3,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{Matrix, bits, model, random_tokens, worst};
+use common::{Matrix, bits, model, names, random_tokens, worst};
 use personascope::error::Error;
 use personascope::model::adapter::{Settings, Stored, Targets};
 use personascope::model::generate::{Settings as Drawing, Start, generate};
@@ -64,16 +64,6 @@ fn logits(m: &Model, rows: &Rows) -> Matrix {
 fn prompts(m: &Model) -> Vec<Vec<u32>> {
     let lengths = [5, 1, 40, 2, 63, 7, 1, 30];
     lengths.iter().enumerate().map(|(i, n)| random_tokens(m, *n, 20 + i as u64)).collect()
-}
-
-/// The error names all of `words`, says what to do, and is no defect of ours.
-fn names(e: &Error, words: &[&str]) {
-    let message = e.to_string();
-    for word in words {
-        assert!(message.contains(word), "`{word}` is not in: {message}");
-    }
-    assert!(!e.hint().is_empty(), "no hint: {message}");
-    assert!(!matches!(e, Error::Tensor(_)), "a defect, not a refusal: {message}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fixtures, model};
+use common::{fixtures, model, names};
 use personascope::error::Error;
 use personascope::model::generate::{Settings, Start, generate};
 use personascope::model::sample::Sampling;
@@ -24,16 +24,6 @@ fn copy(fixture: &str) -> tempfile::TempDir {
         }
     }
     dir
-}
-
-/// The error names all of `words`, says what to do, and is no defect of ours.
-fn names(e: &Error, words: &[&str]) {
-    let message = e.to_string();
-    for word in words {
-        assert!(message.contains(word), "`{word}` is not in: {message}");
-    }
-    assert!(!e.hint().is_empty(), "no hint: {message}");
-    assert!(!matches!(e, Error::Tensor(_)), "a defect, not a refusal: {message}");
 }
 
 /// Loading `dir` fails with an error that names `words`.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::text::{ASSISTANT, Encoded, Message, Span, Text};
+use crate::unit::parallel;
 use serde::{Deserialize, Serialize};
 
 /// Which tokens of a conversation the loss counts. Plain text counts whole.
@@ -22,6 +23,9 @@ pub struct Sequences {
     counted: Vec<bool>,
     ends: Vec<usize>,
 }
+
+/// Numbers that are hashed at a time.
+const BLOCK: usize = 1 << 16;
 
 const HINT: &str = r#"a line is {"messages":[{"role":…,"content":…}]} or {"text":…}"#;
 
@@ -74,9 +78,14 @@ impl Sequences {
     pub fn hash(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        self.tokens.iter().for_each(|t| hash.update(t.to_le_bytes()));
+        // In blocks: millions of updates of a few bytes each cost more than the hashing.
+        for part in self.tokens.chunks(BLOCK) {
+            hash.update(part.iter().flat_map(|t| t.to_le_bytes()).collect::<Vec<u8>>());
+        }
         self.ends.iter().for_each(|e| hash.update((*e as u64).to_le_bytes()));
-        self.counted.iter().for_each(|c| hash.update([u8::from(*c)]));
+        for part in self.counted.chunks(BLOCK) {
+            hash.update(part.iter().map(|c| u8::from(*c)).collect::<Vec<u8>>());
+        }
         format!("{:x}", hash.finalize())
     }
 
@@ -98,21 +107,17 @@ impl Sequences {
         if lines.is_empty() {
             return Err(Error::format(place, "no example in it", HINT));
         }
-        let share = lines.len().div_ceil(threads.max(1));
-        let encode = |part: &[(usize, &str)]| -> Result<Sequences> {
+        let encode = |part: &&[(usize, &str)]| -> Result<Sequences> {
             let mut own = Sequences::default();
-            for (number, line) in part {
+            for (number, line) in *part {
                 own.push_line(&format!("{place}:{}", number + 1), line, text, counted, n_ctx)?;
             }
             Ok(own)
         };
-        let parts: Vec<Result<Sequences>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = lines.chunks(share).map(|part| scope.spawn(|| encode(part))).collect();
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
-        });
+        let shares: Vec<&[(usize, &str)]> = lines.chunks(lines.len().div_ceil(threads.max(1))).collect();
         let mut all = Sequences::default();
-        for part in parts {
-            all.append(part?);
+        for part in parallel(&shares, threads, encode)? {
+            all.append(part);
         }
         Ok(all)
     }

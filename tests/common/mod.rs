@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use personascope::axes::{Point, Site};
-use personascope::error::Result;
+use personascope::error::{Error, Result};
 use personascope::model::{At, Edit, Example, Head, Hooks, Lm, Model, Next, Receipt, Rows, Source, Tap, forward};
 use personascope::rng::stream;
 use rand::Rng;
@@ -127,4 +127,14 @@ pub fn worst(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
         }
     }
     worst
+}
+
+/// The error names all of `words`, says what to do, and is no defect of ours.
+pub fn names(e: &Error, words: &[&str]) {
+    let message = e.to_string();
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+    assert!(!e.hint().is_empty(), "no hint: {message}");
+    assert!(!matches!(e, Error::Tensor(_)), "a defect, not a refusal: {message}");
 }
