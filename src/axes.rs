@@ -101,21 +101,23 @@ impl Site {
     /// Expands a comma-separated list of sites: `resid_post.3`, ranges `resid_post.2..5` (last one included),
     /// `resid_post.all`, `all` (every point of every block) and `logits`. Duplicates are dropped, forward order kept.
     ///
+    /// `points` are those of the model's blocks.
+    ///
     /// # Errors
     /// An unknown point, a layer outside the model or an empty list, naming the sites that exist.
-    pub fn parse_list(text: &str, n_layers: usize) -> Result<Vec<Site>> {
-        let bad = |item: &str| Error::Site { asked: item.into(), exist: Site::describe_all(n_layers) };
+    pub fn parse_list(text: &str, n_layers: usize, points: &[Point]) -> Result<Vec<Site>> {
+        let bad = |item: &str| Error::Site { asked: item.into(), exist: Site::describe_all(n_layers, points) };
         let mut sites = Vec::new();
         for item in text.split(',').map(str::trim) {
             match item.split_once('.') {
                 None if item == "all" => {
-                    let every = |l| Point::ALL.into_iter().map(move |p| Site::new(p, l));
+                    let every = |l| points.iter().map(move |p| Site::new(*p, l));
                     sites.extend((0..n_layers).flat_map(every));
                 }
                 None if item == "logits" => sites.push(Site::Logits),
                 None => return Err(bad(item)),
                 Some((point, layers)) => {
-                    let point = Point::from_str(point).map_err(|_| bad(item))?;
+                    let point = Point::from_str(point).ok().filter(|p| points.contains(p)).ok_or_else(|| bad(item))?;
                     let number = |s: &str| s.parse::<usize>().ok().filter(|l| *l < n_layers).ok_or_else(|| bad(item));
                     let (first, last) = match layers.split_once("..") {
                         _ if layers == "all" => (0, n_layers - 1),
@@ -134,9 +136,9 @@ impl Site {
         Ok(sites)
     }
 
-    /// One line that says which sites a model of `n_layers` blocks has.
-    pub fn describe_all(n_layers: usize) -> String {
-        let points: Vec<_> = Point::ALL.iter().map(|p| p.name()).collect();
+    /// One line that says which sites a model of `n_layers` blocks with these points has.
+    pub fn describe_all(n_layers: usize, points: &[Point]) -> String {
+        let points: Vec<_> = points.iter().map(|p| p.name()).collect();
         format!("{} with layers 0..{}, and logits", points.join(" "), n_layers.saturating_sub(1))
     }
 }
@@ -282,7 +284,7 @@ mod tests {
 
     #[test]
     fn sites_sort_in_the_order_of_the_forward_pass() {
-        let all = Site::parse_list("logits,all", 2).unwrap();
+        let all = Site::parse_list("logits,all", 2, &Point::ALL).unwrap();
         assert_eq!(all.len(), 11);
         assert_eq!(all[0], Site::new(Point::ResidPre, 0));
         assert!(Site::post(0) < Site::new(Point::ResidPre, 1));
@@ -291,7 +293,9 @@ mod tests {
 
     #[test]
     fn lists_expand_ranges_and_refuse_what_does_not_exist() {
-        let list = |s| Site::parse_list(s, 4).map(|v| v.iter().map(|s| s.to_string()).collect::<Vec<_>>().join(" "));
+        let list = |s| {
+            Site::parse_list(s, 4, &Point::ALL).map(|v| v.iter().map(|s| s.to_string()).collect::<Vec<_>>().join(" "))
+        };
         assert_eq!(list("resid_post.2..3").unwrap(), "resid_post.2 resid_post.3");
         assert_eq!(list("mlp_out.1, mlp_out.1,resid_pre.0").unwrap(), "resid_pre.0 mlp_out.1");
         for bad in ["", "resid_post.4", "resid_post.3..2", "resid_post.1..9", "residpost.1", "resid_post.-1"] {

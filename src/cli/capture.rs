@@ -86,7 +86,7 @@ pub fn capture(args: CaptureArgs) -> Result<bool> {
 
 fn resolve<'m>(args: &CaptureArgs, model: &'m Model, prompts: Vec<Prompt>) -> Result<Job<'m>> {
     let dims = *model.lm.dims();
-    let sites = Site::parse_list(&args.sites, dims.n_layers)?;
+    let sites = Site::parse_list(&args.sites, dims.n_layers, model.lm.points())?;
     let threads = args.model.work.threads();
     let encoded = unit::parallel(&prompts, threads, |p| {
         let encoded = p.encode(&model.text)?;

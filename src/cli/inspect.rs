@@ -73,7 +73,7 @@ fn model(name: &str) -> Result<bool> {
     println!("chat template    {}", text.template_hash().unwrap_or("none"));
     println!("stop tokens      {stops:?}");
     println!("hash             {hash}");
-    println!("sites            {}", Site::describe_all(d.n_layers));
+    println!("sites            {}", Site::describe_all(d.n_layers, model.lm.points()));
     Ok(true)
 }
 

@@ -1,7 +1,44 @@
 //! Reading `config.json`.
 
+mod rope;
+
+pub use rope::{Rope, Scaling};
+
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
+
+/// Keys that change nothing in a forward pass, or that the tokenizer, sampling and training read elsewhere.
+const HARMLESS: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "auto_map",
+    "bos_token_id",
+    "cache_implementation",
+    "chunk_size_feed_forward",
+    "classifier_dropout",
+    "dtype",
+    "embd_pdrop",
+    "eos_token_id",
+    "hidden_dropout",
+    "id2label",
+    "initializer_range",
+    "label2id",
+    "max_length",
+    "model_type",
+    "pad_token_id",
+    "pretraining_tp",
+    "resid_pdrop",
+    "return_dict",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "transformers_version",
+    "unk_token_id",
+    "use_cache",
+];
 
 /// Reads a `config.json` and refuses what nobody handled: a key that is skipped is a wrong model of the right shape.
 pub struct Config<'a> {
@@ -70,6 +107,21 @@ impl<'a> Config<'a> {
         if self.get(key).is_some() { self.count(key) } else { Ok(default) }
     }
 
+    /// A whole number that may be 0, or a default.
+    pub fn whole_or(&mut self, key: &'static str, default: usize) -> Result<usize> {
+        if self.map.get(key) == Some(&Value::from(0)) {
+            self.seen.push(key)
+        } else {
+            return self.count_or(key, default);
+        }
+        Ok(0)
+    }
+
+    /// Whether the key is there, be it null.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// A number, or a default.
     pub fn number_or(&mut self, key: &'static str, default: f64) -> Result<f64> {
         let Some(value) = self.get(key) else { return Ok(default) };
@@ -90,29 +142,50 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The base of the rotary frequencies, in both spellings: `rope_theta`, or `rope_parameters` of transformers 5.
-    pub fn rope_theta(&mut self, default: f64) -> Result<f64> {
-        let old = self.number_or("rope_theta", default)?;
-        let Some(value) = self.get("rope_parameters") else { return Ok(old) };
-        let nested = value.as_object().ok_or_else(|| self.bad("rope_parameters", "is no object"))?;
-        for (key, value) in nested {
-            let fine = match key.as_str() {
-                "rope_type" => value == "default",
-                "rope_theta" => value.is_number(),
-                _ => value.is_null(),
-            };
-            if !fine {
-                return Err(self.bad(&format!("rope_parameters.{key}"), format!("{value} is not supported")));
-            }
-        }
-        Ok(nested.get("rope_theta").and_then(Value::as_f64).unwrap_or(old))
+    /// A list of whole numbers; empty where it is missing or null.
+    pub fn counts(&mut self, key: &'static str) -> Result<Vec<usize>> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let list = value.as_array().and_then(|l| l.iter().map(|v| v.as_u64().map(|v| v as usize)).collect());
+        list.ok_or_else(|| self.bad(key, format!("{value} is no list of whole numbers")))
     }
 
-    /// Refuses every key that was neither read nor is in `ignored`, unless it is null or false.
+    /// A list of texts; `None` where it is missing or null.
+    pub fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let list = value.as_array().and_then(|l| l.iter().map(|v| v.as_str().map(String::from)).collect());
+        list.map(Some).ok_or_else(|| self.bad(key, format!("{value} is no list of texts")))
+    }
+
+    /// A positive number; `None` where it is missing or null.
+    pub fn positive(&mut self, key: &'static str) -> Result<Option<f64>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = value.as_f64().filter(|v| *v > 0.0 && v.is_finite());
+        number.map(Some).ok_or_else(|| self.bad(key, format!("{value} is no positive number")))
+    }
+
+    /// One of some names; the default where it is missing or null.
+    pub fn one_of<T: Copy>(&mut self, key: &'static str, default: T, names: &[(&str, T)]) -> Result<T> {
+        let Some(name) = self.text(key)? else { return Ok(default) };
+        names.iter().find(|(n, _)| *n == name).map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<&str> = names.iter().map(|(n, _)| *n).collect();
+            self.bad(key, format!("`{name}` is not supported; supported: {}", known.join(", ")))
+        })
+    }
+
+    /// Refuses every key that was neither read nor is known to change nothing, unless it is null, false or empty.
+    ///
+    /// `ignored` are keys of this architecture beside those of all.
     pub fn finish(&self, ignored: &[&str]) -> Result<()> {
+        let says_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            _ => false,
+        };
         let unhandled = self.map.iter().find(|(key, value)| {
-            let known = self.seen.contains(&key.as_str()) || ignored.contains(&key.as_str());
-            !known && !value.is_null() && **value != Value::Bool(false)
+            let key = key.as_str();
+            let known = self.seen.contains(&key) || ignored.contains(&key) || HARMLESS.contains(&key);
+            !known && !says_nothing(value)
         });
         match unhandled {
             Some((key, value)) => Err(self.bad(key, format!("{value} is not handled, and could change the model"))),

@@ -81,6 +81,11 @@ pub fn generate(
         }
         rows = Rows::pack(active.iter().map(|&i| {
             let pos = starts[i].tokens.len() + replies[i].len() - 1;
+            // Where all positions change, what is cached is of no use: the sequence is read again as a whole.
+            if lm.positions_change_at() == Some(pos + 1) {
+                cache.drop_example(i);
+                return (example(i, 0), [&starts[i].tokens[..], &replies[i]].concat());
+            }
             (example(i, pos), replies[i].last().copied().into_iter().collect())
         }));
     }

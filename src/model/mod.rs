@@ -32,6 +32,13 @@ use candle_core::Tensor;
 /// A language model as the pass sees it.
 pub trait Lm: Send + Sync {
     fn dims(&self) -> &Dims;
+    /// Positions that it was trained on, before any scaling of its rotary positions; `n_ctx` may be larger.
+    fn trained_len(&self) -> usize;
+    /// The length from which on a sequence has other rotary positions, also in its first tokens: what was cached before
+    /// is of no use behind it.
+    fn positions_change_at(&self) -> Option<usize> {
+        None
+    }
     /// The points that its blocks fire, in forward order.
     fn points(&self) -> &[Point];
     /// What block 0 reads, `[row, d_model]`.

@@ -148,9 +148,9 @@ impl<'p, 'h> Pass<'p, 'h> {
         let nowhere: Vec<&&dyn Edit> =
             self.hooks.edits.iter().filter(|e| !self.sites.iter().any(|s| e.wants(*s))).collect();
         if !nowhere.is_empty() {
-            let asked = beyond(n_layers).filter(|s| nowhere.iter().any(|e| e.wants(*s)));
+            let asked = self.absent(n_layers).filter(|s| nowhere.iter().any(|e| e.wants(*s)));
             let sites = asked.map(|s| s.to_string()).collect::<Vec<_>>().join(", ");
-            return Err(Error::Unfired { sites, exist: Site::describe_all(n_layers) });
+            return Err(Error::Unfired { sites, exist: self.exist(n_layers) });
         }
         if self.to_the_end {
             return Ok(());
@@ -165,7 +165,19 @@ impl<'p, 'h> Pass<'p, 'h> {
         if unread.is_empty() {
             return Ok(());
         }
-        Err(Error::Unfired { sites: unread.join(", "), exist: Site::describe_all(n_layers) })
+        Err(Error::Unfired { sites: unread.join(", "), exist: self.exist(n_layers) })
+    }
+
+    /// Sites that could be asked for and that the model does not have.
+    fn absent(&self, n_layers: usize) -> impl Iterator<Item = Site> {
+        let all = (0..LAYERS_ASKED.max(n_layers)).flat_map(|l| Point::ALL.map(|p| Site::new(p, l)));
+        all.filter(|s| !self.sites.contains(s))
+    }
+
+    /// The sites that exist, in words.
+    fn exist(&self, n_layers: usize) -> String {
+        let own = |p: &Point| self.sites.contains(&Site::new(*p, 0));
+        Site::describe_all(n_layers, &Point::ALL.into_iter().filter(own).collect::<Vec<_>>())
     }
 
     fn refuse_adapters_that_are_not_there(&self) -> Result<()> {
@@ -187,10 +199,7 @@ impl<'p, 'h> Pass<'p, 'h> {
     /// `x [row, in]` through a linear map, plus the low-rank parts of the adapters on their rows.
     pub fn linear(&self, map: &Projection, x: &Tensor) -> Result<Tensor> {
         let runs = adapter::runs(&self.rows);
-        if !runs.is_empty() {
-            return adapter::linear(map, x, &runs, self.hooks.adapters);
-        }
-        Ok(kernels::linear(x, &map.weight)?)
+        if runs.is_empty() { map.apply(x) } else { map.biased(adapter::linear(map, x, &runs, self.hooks.adapters)?) }
     }
 
     /// Attention of `qkv [row, width]` within each example, over its cache where the pass has one.
@@ -332,18 +341,13 @@ impl<'p, 'h> Pass<'p, 'h> {
             .sites
             .iter()
             .copied()
-            .chain(beyond(n_layers))
+            .chain(self.absent(n_layers))
             .filter(|s| !self.fired.contains(s) && wants.iter().any(|t| t.wants(*s)))
             .map(|s| s.to_string())
             .collect();
         if silent.is_empty() {
             return Ok(self.receipts);
         }
-        Err(Error::Unfired { sites: silent.join(", "), exist: Site::describe_all(n_layers) })
+        Err(Error::Unfired { sites: silent.join(", "), exist: self.exist(n_layers) })
     }
-}
-
-/// Sites that a model of `n_layers` blocks does not have.
-fn beyond(n_layers: usize) -> impl Iterator<Item = Site> {
-    (n_layers..LAYERS_ASKED).flat_map(|l| Point::ALL.map(|p| Site::new(p, l)))
 }

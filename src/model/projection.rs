@@ -4,6 +4,7 @@ use super::kernels;
 use crate::error::Result;
 use candle_core::{Tensor, Var};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A module of the checkpoint inside a fused linear map.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,13 +13,32 @@ pub struct Module {
     pub path: String,
     /// Its outputs among those of the map.
     pub columns: Range<usize>,
+    /// Where its outputs stand in the file, if in another order.
+    pub order: Option<Arc<Vec<u32>>>,
 }
 
 /// A linear map of a block: one product for all modules that read the same rows.
 pub struct Projection {
     /// `[in, out]`
     pub weight: Tensor,
+    /// `[out]`
+    pub bias: Option<Tensor>,
     pub modules: Vec<Module>,
+}
+
+impl Projection {
+    /// `x [row, in]` to `[row, out]`.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        self.biased(kernels::linear(x, &self.weight)?)
+    }
+
+    /// The product `y` with the bias.
+    pub(super) fn biased(&self, y: Tensor) -> Result<Tensor> {
+        Ok(match &self.bias {
+            Some(bias) => kernels::add_bias(&y, bias)?,
+            None => y,
+        })
+    }
 }
 
 /// How hidden states become logits.
@@ -52,8 +72,39 @@ impl Unembedding {
 pub struct Part {
     /// Its name in the file.
     pub name: String,
-    /// Its columns; the file stores them as rows. `None`: the tensor itself.
+    /// Its columns. `None`: all.
     pub columns: Option<Range<usize>>,
+    /// The file stores its columns as rows.
+    pub turned: bool,
+    /// Where its columns stand in the file, if in another order.
+    pub order: Option<Arc<Vec<u32>>>,
+    /// What was added to what the file has.
+    pub offset: f64,
+}
+
+impl Part {
+    /// The trained tensor as it is.
+    pub fn whole(name: &str) -> Part {
+        Part { name: name.into(), columns: None, turned: false, order: None, offset: 0.0 }
+    }
+
+    /// The tensor of the file.
+    fn export(&self, trained: &Tensor) -> Result<Tensor> {
+        let last = trained.rank() - 1;
+        let mut tensor = match &self.columns {
+            None => trained.clone(),
+            Some(c) => trained.narrow(last, c.start, c.len())?.contiguous()?,
+        };
+        if let Some(order) = &self.order {
+            let mut back = vec![0; order.len()];
+            order.iter().enumerate().for_each(|(ours, file)| back[*file as usize] = ours as u32);
+            tensor = tensor.index_select(&Tensor::from_vec(back, order.len(), tensor.device())?, last)?;
+        }
+        if self.offset != 0.0 {
+            tensor = (tensor - self.offset)?;
+        }
+        Ok(if self.turned { tensor.t()?.contiguous()? } else { tensor })
+    }
 }
 
 /// A trained tensor and the tensors of the checkpoint that it holds.
@@ -65,14 +116,7 @@ pub struct Parameter {
 impl Parameter {
     /// The tensors of the checkpoint, by name, in the layout of the file.
     pub fn export(&self) -> Result<Vec<(String, Tensor)>> {
-        let one = |part: &Part| {
-            let whole = self.var.as_tensor().detach();
-            let tensor = match &part.columns {
-                None => whole,
-                Some(c) => whole.narrow(1, c.start, c.len())?.t()?.contiguous()?,
-            };
-            Ok((part.name.clone(), tensor))
-        };
-        self.parts.iter().map(one).collect()
+        let whole = self.var.as_tensor().detach();
+        self.parts.iter().map(|part| Ok((part.name.clone(), part.export(&whole)?))).collect()
     }
 }

@@ -10,6 +10,7 @@ use rand::Rng;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Standard deviation of random weights: `initializer_range` of the common checkpoints.
 const INIT_STD: f64 = 0.02;
@@ -69,6 +70,20 @@ impl<'a> Weights<'a> {
         self.parameters
     }
 
+    /// What the model is loaded for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Whether the checkpoint has a tensor of this name; one with random weights has every tensor but `wte.weight`,
+    /// because the names that its files have are the long ones.
+    pub fn has(&self, name: &str) -> bool {
+        match &self.origin {
+            Origin::Files { tensors, .. } => tensors.contains_key(name),
+            Origin::Random { .. } => name != "wte.weight",
+        }
+    }
+
     /// The configuration that is being built.
     pub fn place(&self) -> &str {
         &self.place
@@ -80,30 +95,51 @@ impl<'a> Weights<'a> {
     /// Missing, of another shape, of a dtype that is no float, or with values that are not finite.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.read(name, shape)?;
-        self.hand_out(tensor, vec![Part { name: name.into(), columns: None }])
+        self.hand_out(tensor, vec![Part::whole(name)])
     }
 
-    /// The linear maps of `modules`, given as (path in the layer, outputs), as one: `[d_in, sum of outputs]`.
-    ///
-    /// In the file each is `{stem}.{layer}.{path}.weight [out, in]`.
-    pub fn projection(
-        &mut self,
-        stem: &str,
-        layer: Layer,
-        d_in: usize,
-        modules: &[(&str, usize)],
-    ) -> Result<Projection> {
-        let (mut tensors, mut parts, mut made, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for (path, d_out) in modules {
-            let name = format!("{stem}.{}.{path}.weight", layer.0);
-            tensors.push(self.read(&name, &[*d_out, d_in])?.t()?);
-            let columns = from..from + d_out;
+    /// The weight `[d]` of a norm: `offset` plus what the file has.
+    pub fn norm(&mut self, name: &str, d: usize, offset: f64) -> Result<Tensor> {
+        let mut weight = self.read(name, &[d])?;
+        if offset != 0.0 && matches!(self.origin, Origin::Files { .. }) {
+            weight = (weight + offset)?;
+        }
+        self.hand_out(weight, vec![Part { offset, ..Part::whole(name) }])
+    }
+
+    /// The linear maps of some modules as one: `[d_in, sum of outputs]`.
+    pub fn linear(&mut self, linear: &Linear) -> Result<Projection> {
+        let stem = format!("{}.{}", linear.stem, linear.layer.0);
+        let (mut tensors, mut biases, mut modules, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut parts, mut bias_parts) = (Vec::new(), Vec::new());
+        for (path, d_out) in &linear.modules {
+            let (path, columns) = (format!("{stem}.{path}"), from..from + d_out);
             from = columns.end;
-            made.push(Module { path: format!("{stem}.{}.{path}", layer.0), columns: columns.clone() });
-            parts.push(Part { name, columns: Some(columns) });
+            let order = linear.order.clone();
+            let part = |name: String, turned| Part {
+                columns: Some(columns.clone()),
+                turned,
+                order: order.clone(),
+                ..Part::whole(&name)
+            };
+            let shape = if linear.turned { [*d_out, linear.d_in] } else { [linear.d_in, *d_out] };
+            let name = format!("{path}.weight");
+            let stored = self.read(&name, &shape)?;
+            tensors.push(in_order(if linear.turned { stored.t()? } else { stored }, &order)?);
+            parts.push(part(name, linear.turned));
+            if linear.bias {
+                let name = format!("{path}.bias");
+                biases.push(in_order(self.read(&name, &[*d_out])?, &order)?);
+                bias_parts.push(part(name, false));
+            }
+            modules.push(Module { path, columns: columns.clone(), order: order.clone() });
         }
         let weight = self.hand_out(Tensor::cat(&tensors, 1)?.contiguous()?, parts)?;
-        Ok(Projection { weight, modules: made })
+        let bias = match linear.bias {
+            true => Some(self.hand_out(Tensor::cat(&biases, 0)?, bias_parts)?),
+            false => None,
+        };
+        Ok(Projection { weight, bias, modules })
     }
 
     /// The head: a matrix of its own, or the embedding `[d_vocab, d_model]` again.
@@ -111,7 +147,7 @@ impl<'a> Weights<'a> {
         if !tied {
             let (d_vocab, d_model) = embedding.dims2()?;
             let weight = self.read(name, &[d_vocab, d_model])?.t()?.contiguous()?;
-            let part = Part { name: name.into(), columns: Some(0..d_vocab) };
+            let part = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
             return Ok(Unembedding::Own(self.hand_out(weight, vec![part])?));
         }
         // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
@@ -146,6 +182,63 @@ impl<'a> Weights<'a> {
             Origin::Random { seed } => draw(*seed, name, shape),
             Origin::Files { tensors, files } => from_file(tensors, files, name, shape),
         }
+    }
+}
+
+/// Linear maps of one layer to be read as one.
+#[derive(Clone, Debug)]
+pub struct Linear<'a> {
+    /// Where the checkpoint keeps its blocks: `model.layers`.
+    stem: &'a str,
+    layer: Layer,
+    /// Columns of the rows that it reads.
+    pub d_in: usize,
+    /// Path in the layer and number of outputs of each.
+    modules: Vec<(&'a str, usize)>,
+    bias: bool,
+    /// The file has `[out, in]`, and not `[in, out]`.
+    turned: bool,
+    order: Option<Arc<Vec<u32>>>,
+}
+
+impl<'a> Linear<'a> {
+    /// Of a layer of the blocks at `stem`, stored `[out, in]` and without biases.
+    pub fn at(stem: &'a str, layer: Layer) -> Linear<'a> {
+        Linear { stem, layer, d_in: 0, modules: Vec::new(), bias: false, turned: true, order: None }
+    }
+
+    /// The same for other modules, given as (path in the layer, number of outputs).
+    pub fn of<'b>(&self, d_in: usize, modules: &[(&'b str, usize)]) -> Linear<'b>
+    where
+        'a: 'b,
+    {
+        Linear { d_in, modules: modules.to_vec(), order: None, ..self.clone() }
+    }
+
+    /// With `{path}.bias [out]` or without.
+    pub fn biased(self, bias: bool) -> Self {
+        Linear { bias, ..self }
+    }
+
+    /// Stored `[out, in]` or not.
+    pub fn turned(self, turned: bool) -> Self {
+        Linear { turned, ..self }
+    }
+
+    /// Output i is the one that the file has at `order[i]`.
+    pub fn ordered(self, order: Arc<Vec<u32>>) -> Self {
+        Linear { order: Some(order), ..self }
+    }
+}
+
+/// The columns of a tensor of one or two axes in another order.
+fn in_order(tensor: Tensor, order: &Option<Arc<Vec<u32>>>) -> Result<Tensor> {
+    match order {
+        Some(order) => {
+            let index = Tensor::from_slice(order, order.len(), tensor.device())?;
+            Ok(tensor.contiguous()?.index_select(&index, tensor.rank() - 1)?)
+        }
+        None => Ok(tensor),
     }
 }
 

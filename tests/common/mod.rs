@@ -90,7 +90,7 @@ impl Tap for Keep {
 
 /// Every site of a model, in forward order, `logits` last.
 pub fn every_site(lm: &dyn Lm) -> Vec<Site> {
-    let blocks = (0..lm.dims().n_layers).flat_map(|l| Point::ALL.map(|p| Site::new(p, l)));
+    let blocks = (0..lm.dims().n_layers).flat_map(|l| lm.points().iter().map(move |p| Site::new(*p, l)));
     blocks.chain([Site::Logits]).collect()
 }
 

@@ -37,7 +37,10 @@ pub fn linear(map: &Projection, x: &Tensor, runs: &[(Range<usize>, usize)], adap
             let b_at = match kept.iter().find(|(k, _)| *k == key) {
                 Some((_, at)) => *at,
                 None => {
-                    bs.push(low_rank.b.clone());
+                    bs.push(match &module.order {
+                        Some(order) => kernels::columns(&low_rank.b, order)?,
+                        None => low_rank.b.clone(),
+                    });
                     kept.push((key, b_end));
                     b_end += low_rank.b.elem_count();
                     b_end - low_rank.b.elem_count()

@@ -139,7 +139,11 @@ impl Adapter {
         let mut sum: Option<Tensor> = None;
         for module in &map.modules {
             let Some(low_rank) = self.modules.get(&module.path) else { continue };
-            let part = (low_rank.a.detach().matmul(&low_rank.b.detach())? * low_rank.scale)?;
+            let b = match &module.order {
+                Some(order) => crate::model::kernels::columns(&low_rank.b.detach(), order)?,
+                None => low_rank.b.detach(),
+            };
+            let part = (low_rank.a.detach().matmul(&b)? * low_rank.scale)?;
             let part = part.pad_with_zeros(1, module.columns.start, d_out - module.columns.end)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,

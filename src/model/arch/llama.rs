@@ -1,159 +1,140 @@
-//! Llama (Touvron et al. 2023): pre-norm blocks, rotary positions, grouped-query attention, gated MLP, no biases.
+//! Llama 2 and 3 (Touvron et al. 2023; Grattafiori et al. 2024): pre-norm blocks, rotary positions, grouped-query
+//! attention, gated MLP.
 //!
-//! Written from the papers and the checkpoint layout of `LlamaForCausalLM`. Query, key and value weights are joined
-//! into one product, as are gate and up.
+//! Written from the papers and the checkpoint layout of `LlamaForCausalLM`. The neighbours of the family, which differ in
+//! little, are read here as well.
 
-use crate::axes::{Dims, Layer, Point};
+use super::decoder::{Block, Decoder};
+use super::parts::{Mlp, Norm, QkNorm};
+use super::sizes;
+use crate::axes::{Dims, Layer};
 use crate::error::Result;
-use crate::model::config::Config;
-use crate::model::kernels::{self, Attention, RopeTable};
-use crate::model::projection::{Projection, Unembedding};
-use crate::model::weights::Weights;
-use crate::model::{Interrupt, Lm, Pass, Rows};
-use candle_core::Tensor;
+use crate::model::Lm;
+use crate::model::config::{Config, Rope};
+use crate::model::kernels::{Act, Attention, RopeTable};
+use crate::model::weights::{Linear, Weights};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// Keys that change nothing in a forward pass, or that the tokenizer and sampling read elsewhere.
-const IGNORED: &[&str] = &[
-    "architectures",
-    "attention_dropout",
-    "bos_token_id",
-    "dtype",
-    "eos_token_id",
-    "initializer_range",
-    "model_type",
-    "pad_token_id",
-    "pretraining_tp",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-    "_name_or_path",
-];
-
 /// Where checkpoints keep the blocks.
-const LAYERS: &str = "model.layers";
+pub const LAYERS: &str = "model.layers";
 
-struct Block {
-    norm_attn: Tensor,
-    qkv: Projection,
-    o: Projection,
-    norm_mlp: Tensor,
-    gate_up: Projection,
-    down: Projection,
+/// What the family of Llama has in common, and where its members differ.
+pub struct Family {
+    pub dims: Dims,
+    pub eps: f64,
+    pub act: Act,
+    pub tied: bool,
+    pub rope: Rope,
+    /// Of each layer.
+    pub windows: Vec<Option<usize>>,
+    /// Biases of query, key and value; of the output of attention; of the MLP.
+    pub biases: [bool; 3],
+    /// Norms of queries and keys within each head.
+    pub qk_norm: bool,
+    /// Fused in the file: `qkv_proj` and `gate_up_proj`.
+    pub fused: bool,
 }
 
-struct Llama {
-    dims: Dims,
-    eps: f64,
-    attention: Attention,
-    rope: Arc<RopeTable>,
-    /// `[d_vocab, d_model]`
-    embedding: Tensor,
-    blocks: Vec<Block>,
-    norm: Tensor,
-    head: Unembedding,
+impl Family {
+    /// What all members say in the same words. Heads are `d_head` wide where nothing is said.
+    pub fn read(c: &mut Config, d_head: Option<usize>) -> Result<Family> {
+        let dims = sizes::dims(c, d_head)?;
+        Ok(Family {
+            dims,
+            eps: c.number_or("rms_norm_eps", 1e-6)?,
+            act: sizes::act(c, "hidden_act", Act::Silu)?,
+            tied: c.flag_or("tie_word_embeddings", false)?,
+            rope: c.rope(10_000.0, 1.0, dims.n_ctx)?,
+            windows: Vec::new(),
+            biases: [false; 3],
+            qk_norm: false,
+            fused: false,
+        })
+    }
+
+    /// Reads the weights; `mlp` reads that of a layer.
+    pub fn build(
+        mut self,
+        c: &Config,
+        weights: &mut Weights,
+        mlp: impl Fn(&Family, &mut Weights, Layer) -> Result<Mlp>,
+    ) -> Result<Box<dyn Lm>> {
+        let d = self.dims;
+        self.dims.n_ctx = self.rope.reach(d.n_ctx);
+        let rope = Arc::new(self.rope.table(c, d.d_head, self.dims.n_ctx)?);
+        let embedding = weights.tensor("model.embed_tokens.weight", &[d.d_vocab, d.d_model])?;
+        let mut blocks = Vec::new();
+        for l in 0..d.n_layers {
+            let mlp = mlp(&self, weights, Layer(l))?;
+            blocks.push(self.block(weights, Layer(l), rope.clone(), mlp)?);
+        }
+        let norm = Norm::rms(weights, "model.norm", d.d_model, self.eps, 0.0)?;
+        let head = weights.unembedding("lm_head.weight", self.tied, &embedding)?;
+        Ok(Box::new(Decoder {
+            dims: self.dims,
+            trained: self.rope.trained,
+            embedding,
+            embedding_scale: None,
+            positions: None,
+            blocks,
+            parallel: false,
+            norm,
+            head,
+            logit_cap: None,
+        }))
+    }
+
+    fn block(&self, weights: &mut Weights, layer: Layer, rope: Arc<RopeTable>, mlp: Mlp) -> Result<Block> {
+        let d = self.dims;
+        let (d_q, d_kv) = (d.n_heads * d.d_head, d.n_kv_heads * d.d_head);
+        let stem = format!("{LAYERS}.{}", layer.0);
+        let norm =
+            |weights: &mut Weights, name: &str| Norm::rms(weights, &format!("{stem}.{name}"), d.d_model, self.eps, 0.0);
+        let linear = Linear::at(LAYERS, layer);
+        let apart = [("self_attn.q_proj", d_q), ("self_attn.k_proj", d_kv), ("self_attn.v_proj", d_kv)];
+        let joined = [("self_attn.qkv_proj", d_q + 2 * d_kv)];
+        let modules: &[(&str, usize)] = if self.fused { &joined } else { &apart };
+        let qk_norm = match self.qk_norm {
+            true => Some(QkNorm::per_head(weights, &format!("{stem}.self_attn"), d.d_head, self.eps, 0.0)?),
+            false => None,
+        };
+        Ok(Block {
+            norm_attn: Some(norm(weights, "input_layernorm")?),
+            qkv: weights.linear(&linear.of(d.d_model, modules).biased(self.biases[0]))?,
+            qk_norm,
+            rope: Some(rope),
+            attention: Attention {
+                window: self.windows.get(layer.0).copied().flatten(),
+                ..Attention::new(d.n_heads, d.n_kv_heads, d.d_head)
+            },
+            o: weights.linear(&linear.of(d_q, &[("self_attn.o_proj", d.d_model)]).biased(self.biases[1]))?,
+            norm_attn_out: None,
+            norm_mlp: Some(norm(weights, "post_attention_layernorm")?),
+            mlp,
+            norm_mlp_out: None,
+        })
+    }
+
+    /// The gated MLP of one layer.
+    pub fn gated(&self, weights: &mut Weights, layer: Layer) -> Result<Mlp> {
+        let (d, bias) = (self.dims, self.biases[2]);
+        let linear = Linear::at(LAYERS, layer);
+        let apart = [("mlp.gate_proj", d.d_mlp), ("mlp.up_proj", d.d_mlp)];
+        let joined = [("mlp.gate_up_proj", 2 * d.d_mlp)];
+        let modules: &[(&str, usize)] = if self.fused { &joined } else { &apart };
+        let gate_up = weights.linear(&linear.of(d.d_model, modules).biased(bias))?;
+        let down = weights.linear(&linear.of(d.d_mlp, &[("mlp.down_proj", d.d_model)]).biased(bias))?;
+        Ok(Mlp::Gated { gate_up, down, act: self.act })
+    }
 }
 
 /// Reads the configuration and the weights.
 pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<dyn Lm>> {
     let mut c = Config::new(weights.place(), config);
-    let d_model = c.count("hidden_size")?;
-    let n_heads = c.count("num_attention_heads")?;
-    let dims = Dims {
-        d_model,
-        n_layers: c.count("num_hidden_layers")?,
-        n_heads,
-        n_kv_heads: c.count_or("num_key_value_heads", n_heads)?,
-        d_head: c.count_or("head_dim", d_model / n_heads.max(1))?,
-        d_mlp: c.count("intermediate_size")?,
-        d_vocab: c.count("vocab_size")?,
-        n_ctx: c.count("max_position_embeddings")?,
-    };
-    let eps = c.number_or("rms_norm_eps", 1e-6)?;
-    let theta = c.rope_theta(10_000.0)?;
-    let tied = c.flag_or("tie_word_embeddings", false)?;
-    c.must_be("hidden_act", &["silu"].map(Value::from))?;
-    c.must_be("attention_bias", &[Value::Bool(false)])?;
-    c.must_be("mlp_bias", &[Value::Bool(false)])?;
-    c.must_be("rope_scaling", &[Value::Null])?;
-    c.finish(IGNORED)?;
-    dims_fit(&c, &dims)?;
-
-    let (d_q, d_kv) = (dims.n_heads * dims.d_head, dims.n_kv_heads * dims.d_head);
-    let embedding = weights.tensor("model.embed_tokens.weight", &[dims.d_vocab, d_model])?;
-    let mut blocks = Vec::with_capacity(dims.n_layers);
-    for l in 0..dims.n_layers {
-        let mut linear = |d_in, modules: &[(&str, usize)]| weights.projection(LAYERS, Layer(l), d_in, modules);
-        let qkv =
-            linear(d_model, &[("self_attn.q_proj", d_q), ("self_attn.k_proj", d_kv), ("self_attn.v_proj", d_kv)])?;
-        let o = linear(d_q, &[("self_attn.o_proj", d_model)])?;
-        let gate_up = linear(d_model, &[("mlp.gate_proj", dims.d_mlp), ("mlp.up_proj", dims.d_mlp)])?;
-        let down = linear(dims.d_mlp, &[("mlp.down_proj", d_model)])?;
-        let norm_attn = weights.tensor(&format!("{LAYERS}.{l}.input_layernorm.weight"), &[d_model])?;
-        let norm_mlp = weights.tensor(&format!("{LAYERS}.{l}.post_attention_layernorm.weight"), &[d_model])?;
-        blocks.push(Block { norm_attn, qkv, o, norm_mlp, gate_up, down });
-    }
-    let norm = weights.tensor("model.norm.weight", &[d_model])?;
-    let head = weights.unembedding("lm_head.weight", tied, &embedding)?;
-    let attention = Attention { n_heads: dims.n_heads, n_kv_heads: dims.n_kv_heads, d_head: dims.d_head };
-    let rope = Arc::new(RopeTable::new(dims.d_head, theta, dims.n_ctx));
-    Ok(Box::new(Llama { dims, eps, attention, rope, embedding, blocks, norm, head }))
-}
-
-fn dims_fit(c: &Config, d: &Dims) -> Result<()> {
-    if !d.n_heads.is_multiple_of(d.n_kv_heads) {
-        return Err(
-            c.bad("num_key_value_heads", format!("{} heads cannot share {} key heads", d.n_heads, d.n_kv_heads))
-        );
-    }
-    if !d.d_head.is_multiple_of(2) {
-        return Err(c.bad("head_dim", format!("{} is odd, but rotary positions turn pairs", d.d_head)));
-    }
-    Ok(())
-}
-
-impl Lm for Llama {
-    fn dims(&self) -> &Dims {
-        &self.dims
-    }
-
-    fn points(&self) -> &[Point] {
-        &Point::ALL
-    }
-
-    fn embed(&self, rows: &Rows) -> Result<Tensor> {
-        Ok(kernels::embed(&self.embedding, rows.tokens())?)
-    }
-
-    fn block(&self, layer: Layer, x: Tensor, pass: &mut Pass<'_, '_>) -> Result<Tensor, Interrupt> {
-        let (w, dims) = (&self.blocks[layer.0], &self.dims);
-        let h = kernels::rms_norm(&x, &w.norm_attn, self.eps)?;
-        let qkv = pass.linear(&w.qkv, &h)?;
-        let rotated = dims.n_heads + dims.n_kv_heads;
-        let qkv = kernels::rope(&qkv, &self.rope, pass.rows().positions(), rotated, dims.d_head)?;
-        let (mixed, x) = pass.attend(layer, self.attention, &qkv, x)?;
-        let attn_out = pass.at(layer, Point::AttnOut, pass.linear(&w.o, &mixed)?)?;
-        let x = pass.at(layer, Point::ResidMid, kernels::add(&x, &attn_out)?)?;
-        let h = kernels::rms_norm(&x, &w.norm_mlp, self.eps)?;
-        let h = kernels::swiglu(&pass.linear(&w.gate_up, &h)?)?;
-        let mlp_out = pass.at(layer, Point::MlpOut, pass.linear(&w.down, &h)?)?;
-        Ok(kernels::add(&x, &mlp_out)?)
-    }
-
-    fn final_norm(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(kernels::rms_norm(x, &self.norm, self.eps)?)
-    }
-
-    fn unembedding(&self) -> &Unembedding {
-        &self.head
-    }
-
-    fn projections(&self) -> Vec<&Projection> {
-        self.blocks.iter().flat_map(|b| [&b.qkv, &b.o, &b.gate_up, &b.down]).collect()
-    }
-
-    fn projections_mut(&mut self) -> Vec<&mut Projection> {
-        self.blocks.iter_mut().flat_map(|b| [&mut b.qkv, &mut b.o, &mut b.gate_up, &mut b.down]).collect()
-    }
+    let mut family = Family::read(&mut c, None)?;
+    let (attention, mlp) = (c.flag_or("attention_bias", false)?, c.flag_or("mlp_bias", false)?);
+    family.biases = [attention, attention, mlp];
+    c.finish(&[])?;
+    family.build(&c, weights, Family::gated)
 }

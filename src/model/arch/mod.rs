@@ -1,6 +1,20 @@
 //! One file per architecture and one line in [`ARCHITECTURES`]. The conformance tests walk the table.
 
-pub mod llama;
+mod decoder;
+mod parts;
+mod sizes;
+
+mod gemma2;
+mod gemma3_text;
+mod gpt2;
+mod gpt_neox;
+mod llama;
+mod mistral;
+mod olmo2;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
 
 use super::Lm;
 use super::weights::Weights;
@@ -11,7 +25,19 @@ use serde_json::{Map, Value};
 pub type Build = fn(&mut Weights, &Map<String, Value>) -> Result<Box<dyn Lm>>;
 
 /// Every supported `model_type`.
-pub const ARCHITECTURES: &[(&str, Build)] = &[("llama", llama::build)];
+pub const ARCHITECTURES: &[(&str, Build)] = &[
+    ("gemma2", gemma2::build),
+    ("gemma3_text", gemma3_text::build),
+    ("gpt2", gpt2::build),
+    ("gpt_neox", gpt_neox::build),
+    ("llama", llama::build),
+    ("mistral", mistral::build),
+    ("olmo2", olmo2::build),
+    ("phi3", phi3::build),
+    ("qwen2", qwen2::build),
+    ("qwen3", qwen3::build),
+    ("qwen3_moe", qwen3_moe::build),
+];
 
 /// The builder for a `model_type`.
 ///

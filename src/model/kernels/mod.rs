@@ -27,7 +27,7 @@ pub use likelihood::{HeadWeight, cross_entropy, nll};
 pub use linear::linear;
 pub use low_rank::{LowRankPart, linear_with_low_rank};
 pub use norm::rms_norm;
-pub use pieces::{end_to_end, rows};
+pub use pieces::{columns, end_to_end, rows};
 pub use rope::{RopeTable, rope};
 pub use swiglu::swiglu;
 

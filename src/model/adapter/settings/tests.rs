@@ -82,7 +82,6 @@ fn whatever_would_make_another_adapter_is_refused_by_name() {
         ("modules_to_save", json!(["lm_head"])),
         ("trainable_token_indices", json!([1])),
         ("layer_replication", json!([[0, 2]])),
-        ("fan_in_fan_out", json!(true)),
         ("lora_bias", json!(true)),
         ("target_parameters", json!(["x"])),
         ("alora_invocation_tokens", json!([3])),

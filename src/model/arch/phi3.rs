@@ -1,0 +1,21 @@
+//! Phi-3 and Phi-4-mini (Abdin et al. 2024): Llama with fused weights in the file, heads that may turn in part, a window in
+//! every layer, and positions stretched by LongRoPE.
+
+use super::llama::Family;
+use crate::error::Result;
+use crate::model::Lm;
+use crate::model::config::Config;
+use crate::model::weights::Weights;
+use serde_json::{Map, Value};
+
+/// Reads the configuration and the weights.
+pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<dyn Lm>> {
+    let mut c = Config::new(weights.place(), config);
+    let mut family = Family::read(&mut c, None)?;
+    family.eps = c.number_or("rms_norm_eps", 1e-5)?;
+    let window = c.count_or("sliding_window", 0)?;
+    family.windows = vec![(window > 0).then_some(window); family.dims.n_layers];
+    family.fused = true;
+    c.finish(&[])?;
+    family.build(&c, weights, Family::gated)
+}

@@ -1,0 +1,142 @@
+//! What configurations say: in either spelling, or something that is not supported.
+
+mod common;
+
+use common::{bits, fixtures, logits, model, names, pack, random_tokens};
+use personascope::model::{Model, Source};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+fn config(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// A copy of a fixture with another config.json.
+fn copy(fixture: &str, config: &Value) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixtures().join(fixture)).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("expected") && !name.starts_with("config") {
+            fs::copy(entry.path(), dir.path().join(name)).unwrap();
+        }
+    }
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn both_spellings_of_a_configuration_are_the_same_model() {
+    let mut spellings = [0, 0];
+    for (fixture, _) in common::checkpoints() {
+        let other = fixtures().join(&fixture).join("config.other.json");
+        if !other.exists() {
+            continue;
+        }
+        let (mine, other) = (config(&fixtures().join(&fixture).join("config.json")), config(&other));
+        for c in [&mine, &other] {
+            spellings[usize::from(c.get("torch_dtype").is_some())] += 1;
+        }
+        assert_ne!(mine, other, "{fixture}");
+        let dir = copy(&fixture, &other);
+        let (a, b) = (model(&fixture), Model::load(&Source::Dir(dir.path().into())).unwrap());
+        let rows = pack(&[random_tokens(&a, 70, 3), random_tokens(&a, 5, 4)], &[]);
+        assert!(bits(&logits(&*a.lm, &rows, &[]).0) == bits(&logits(&*b.lm, &rows, &[]).0), "{fixture}");
+        assert_eq!((a.lm.dims(), a.lm.trained_len()), (b.lm.dims(), b.lm.trained_len()), "{fixture}");
+    }
+    assert!(spellings[0] >= 15 && spellings[0] == spellings[1], "{spellings:?}");
+}
+
+#[test]
+fn the_trained_length_is_that_before_positions_were_stretched() {
+    for (fixture, trained, n_ctx) in [
+        ("llama_llama3", 40, 320), // 8 times 40, more than the 160 that the file says
+        ("llama_linear", 160, 640),
+        ("llama_yarn", 40, 160),
+        ("phi3_longrope", 40, 160),
+        ("mistral", 160, 160),
+        ("gpt2", 160, 160),
+    ] {
+        let m = model(fixture);
+        assert_eq!((m.lm.trained_len(), m.lm.dims().n_ctx), (trained, n_ctx), "{fixture}");
+    }
+}
+
+/// Sets a value at a path of keys, or removes it.
+fn set(config: &mut Value, path: &str, value: Value) {
+    let mut at = config;
+    for key in path.split('.') {
+        at = at.as_object_mut().unwrap().entry(key).or_insert(Value::Null);
+    }
+    *at = value;
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let cases = [
+        ("llama_yarn", "model_type", json!("llama5"), "llama5"),
+        ("llama_yarn", "hidden_act", json!("relu"), "hidden_act"),
+        ("llama_yarn", "some_new_switch", json!(true), "some_new_switch"),
+        ("llama_yarn", "quantization_config", json!({"bits": 4}), "quantization_config"),
+        ("llama_yarn", "num_key_value_heads", json!(4), "num_key_value_heads"),
+        ("llama_yarn", "rope_scaling.rope_type", json!("dynamic"), "dynamic"),
+        ("llama_yarn", "rope_scaling.rope_type", json!(3), "rope_scaling"),
+        ("llama_yarn", "rope_scaling.factor", json!("four"), "rope_scaling.factor"),
+        ("llama_yarn", "rope_scaling.new_key", json!(1.5), "rope_scaling.new_key"),
+        ("llama_yarn", "rope_scaling", json!([1]), "rope_scaling"),
+        ("llama_yarn", "rope_theta", json!(-5), "rope_theta"),
+        ("llama_linear", "rope_parameters.factor", Value::Null, "rope_parameters.factor"),
+        ("llama_llama3", "rope_scaling.low_freq_factor", Value::Null, "low_freq_factor"),
+        ("mistral", "sliding_window", json!("wide"), "sliding_window"),
+        ("mistral", "layer_types", json!(["full_attention"]), "layer_types"),
+        ("qwen2", "layer_types", json!(["full_attention"]), "layer_types"),
+        ("qwen2", "layer_types", json!(["full_attention", "full_attention", "linear_attention"]), "linear_attention"),
+        ("qwen2", "use_sliding_window", json!(false), "sliding_window"),
+        ("qwen3_moe", "use_sliding_window", json!(true), "use_sliding_window"),
+        ("qwen3_moe", "num_experts_per_tok", json!(9), "num_experts_per_tok"),
+        ("qwen3_moe", "mlp_only_layers", json!("all"), "mlp_only_layers"),
+        ("gemma2", "use_bidirectional_attention", json!(true), "use_bidirectional_attention"),
+        ("gemma2", "attn_logit_softcapping", json!(0), "attn_logit_softcapping"),
+        ("gemma2", "hidden_activation", json!("relu"), "hidden_activation"),
+        ("gemma3", "rope_parameters", json!({"full_attention": {"rope_type": "default"}}), "sliding_attention"),
+        ("gemma3", "rope_parameters.full_attention.rope_type", json!("proportional"), "proportional"),
+        ("phi3", "rope_parameters.partial_rotary_factor", json!(1.5), "rope_parameters"),
+        ("phi3_longrope", "rope_scaling.short_factor", json!([1.0, 1.1]), "factors"),
+        ("phi3_longrope", "rope_scaling.long_factor", Value::Null, "long_factor"),
+        ("olmo2", "clip_qkv", json!(8.0), "clip_qkv"),
+        ("gpt2", "n_head", json!(7), "n_head"),
+        ("gpt2", "add_cross_attention", json!(true), "add_cross_attention"),
+        ("gpt2", "activation_function", json!("tanh"), "activation_function"),
+        ("gpt_neox", "rotary_pct", json!(0.01), "head_dim"),
+        ("gpt_neox", "hidden_act", json!("gelu_fast"), "hidden_act"),
+        ("gpt_neox", "num_attention_heads", json!(5), "num_attention_heads"),
+    ];
+    for (fixture, key, value, named) in cases {
+        let mut changed = config(&fixtures().join(fixture).join("config.json"));
+        let case = format!("{fixture}: {key} = {value}");
+        set(&mut changed, key, value);
+        let dir = copy(fixture, &changed);
+        match Model::load(&Source::Dir(dir.path().into())) {
+            Ok(_) => panic!("{case}: loaded"),
+            Err(e) => names(&e, &[named]),
+        }
+    }
+}
+
+#[test]
+fn every_size_that_is_wrong_is_an_error() {
+    for (fixture, _) in common::checkpoints() {
+        let right = config(&fixtures().join(&fixture).join("config.json"));
+        let sizes =
+            ["hidden_size", "n_embd", "intermediate_size", "vocab_size", "num_hidden_layers", "n_layer", "head_dim"];
+        for key in sizes.iter().filter(|k| right.get(**k).is_some()) {
+            for by in [1, 1_000_000_000] {
+                let mut changed = right.clone();
+                changed[key] = json!(right[key].as_u64().unwrap() + by);
+                let dir = copy(&fixture, &changed);
+                assert!(Model::load(&Source::Dir(dir.path().into())).is_err(), "{fixture}: {key} + {by}");
+            }
+        }
+    }
+}
