@@ -96,7 +96,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     }
     let norm = weights.tensor("model.norm.weight", &[d_model])?;
     let head = weights.unembedding("lm_head.weight", tied, &embedding)?;
-    let attention = Attention { n_heads: dims.n_heads, n_kv_heads: dims.n_kv_heads, d_head: dims.d_head };
+    let attention = Attention::new(dims.n_heads, dims.n_kv_heads, dims.d_head);
     let rope = Arc::new(RopeTable::new(dims.d_head, theta, dims.n_ctx));
     Ok(Box::new(Llama { dims, eps, attention, rope, embedding, blocks, norm, head }))
 }
