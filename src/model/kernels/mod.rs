@@ -17,6 +17,7 @@ mod norm;
 mod pieces;
 mod products;
 mod rope;
+mod special;
 mod swiglu;
 pub mod tape;
 
@@ -41,6 +42,10 @@ pub trait Real: WithDType + num::Float {
 
     /// e to the power of `self`, in a form that the compiler can vectorise. Exactly 0 at minus infinity.
     fn exp_fast(self) -> Self;
+    /// The hyperbolic tangent, likewise.
+    fn tanh_fast(self) -> Self;
+    /// The error function, likewise (in f64 precise and not fast).
+    fn erf_fast(self) -> Self;
 
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     /// `a * b + c`, lane by lane.
@@ -96,6 +101,16 @@ impl Real for f32 {
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
         if self < -87.0 { 0.0 } else { y * scale }
     }
+
+    #[inline(always)]
+    fn tanh_fast(self) -> f32 {
+        special::tanh(self)
+    }
+
+    #[inline(always)]
+    fn erf_fast(self) -> f32 {
+        special::erf(self)
+    }
 }
 
 impl Real for f64 {
@@ -104,6 +119,16 @@ impl Real for f64 {
     #[inline(always)]
     fn exp_fast(self) -> f64 {
         self.exp()
+    }
+
+    #[inline(always)]
+    fn tanh_fast(self) -> f64 {
+        self.tanh()
+    }
+
+    #[inline(always)]
+    fn erf_fast(self) -> f64 {
+        special::erf_f64(self)
     }
 }
 

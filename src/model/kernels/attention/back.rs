@@ -20,11 +20,12 @@ pub fn gradient(qkv: &Tensor, spec: Attention, examples: &Arc<Vec<Range<usize>>>
     })
 }
 
-/// With weights p and dp = grad . v: dv = p^T grad, ds = p (dp - sum p dp) scale, dq = ds k, dk = ds^T q.
+/// With weights p and dp = grad . v: dv = p^T grad, ds = p (dp - sum p dp) scale, dq = ds k, dk = ds^T q. A cap puts
+/// the factor `1 - tanh^2` of its argument into ds.
 fn run<T: Real>(qkv: &[T], grad: &[T], spec: Attention, examples: &[Range<usize>]) -> Vec<T> {
     let (d, width, gathered) = (spec.d_head, spec.width(), spec.n_heads * spec.d_head);
     let mut dqkv = vec![T::ZERO; qkv.len()];
-    let (mut p, mut ds) = (Vec::new(), Vec::new());
+    let (mut p, mut ds, mut tanh) = (Vec::new(), Vec::new(), Vec::new());
     for rows in examples {
         let whole = rows.start * width..rows.end * width;
         let (own, own_grad) = (&qkv[whole.clone()], &grad[rows.start * gathered..rows.end * gathered]);
@@ -34,47 +35,75 @@ fn run<T: Real>(qkv: &[T], grad: &[T], spec: Attention, examples: &[Range<usize>
             let [q_at, k_at, v_at] = [head, spec.n_heads + kv, spec.n_heads + spec.n_kv_heads + kv].map(|h| h * d);
             for first in (0..rows.len()).step_by(QUERIES) {
                 let n = QUERIES.min(rows.len() - first);
-                let seen = first + n;
+                let start = spec.sees(first).start;
+                let seen = first + n - start;
                 let queries = Matrix::strided(&own[first * width + q_at..], n, d, width);
-                let keys = Matrix::strided(&own[k_at..], seen, d, width);
-                let values = Matrix::strided(&own[v_at..], seen, d, width);
+                let keys = Matrix::strided(&own[start * width + k_at..], seen, d, width);
+                let values = Matrix::strided(&own[start * width + v_at..], seen, d, width);
                 let grads = Matrix::strided(&own_grad[first * gathered + head * d..], n, d, gathered);
                 p.resize(n * seen, T::ZERO);
                 ds.resize(n * seen, T::ZERO);
                 multiply_into(queries, keys.t(), MatrixMut::new(&mut p, n, seen), false);
                 multiply_into(grads, values.t(), MatrixMut::new(&mut ds, n, seen), false);
-                vectorised(Slopes { p: &mut p, ds: &mut ds, seen, first, scale: spec.scale() });
+                tanh.resize(if spec.softcap.is_some() { n * seen } else { 0 }, T::ZERO);
+                vectorised(Slopes { p: &mut p, ds: &mut ds, tanh: &mut tanh, spec, seen, start, first });
                 let (p, ds) = (Matrix::new(&p, n, seen), Matrix::new(&ds, n, seen));
                 multiply_into(ds, keys, MatrixMut::strided(&mut back[first * width + q_at..], n, d, width), false);
-                multiply_into(ds.t(), queries, MatrixMut::strided(&mut back[k_at..], seen, d, width), true);
-                multiply_into(p.t(), grads, MatrixMut::strided(&mut back[v_at..], seen, d, width), true);
+                multiply_into(
+                    ds.t(),
+                    queries,
+                    MatrixMut::strided(&mut back[start * width + k_at..], seen, d, width),
+                    true,
+                );
+                multiply_into(
+                    p.t(),
+                    grads,
+                    MatrixMut::strided(&mut back[start * width + v_at..], seen, d, width),
+                    true,
+                );
             }
         }
     }
     dqkv
 }
 
-/// Turns scores `p` into weights and `ds`, the gradients of the weights, into those of the unscaled scores.
+/// Turns products `p` of queries and keys into weights and `ds`, the gradients of the weights, into those of the
+/// products.
 struct Slopes<'a, T> {
     p: &'a mut [T],
     ds: &'a mut [T],
+    /// Room for as many numbers if there is a cap, else none.
+    tanh: &'a mut [T],
+    spec: Attention,
     /// Keys of a row.
     seen: usize,
-    /// Position of the first query.
+    /// Positions of the first key and of the first query.
+    start: usize,
     first: usize,
-    scale: T,
 }
 
 impl<T: Real> Kernel for Slopes<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<S: pulp::Simd>(self, _: S) {
-        let Slopes { p, ds, seen, first, scale } = self;
+        let Slopes { p, ds, tanh, spec, seen, start, first } = self;
+        let scale = T::of(spec.scale);
+        // What turns a score into the argument of the exponential: done already where there is a cap.
+        let stretch = if spec.softcap.is_some() { T::ONE } else { scale };
+        if let Some(cap) = spec.cap::<T>() {
+            for (t, p) in tanh.iter_mut().zip(p.iter_mut()) {
+                *t = (*p * scale / cap).tanh_fast();
+                *p = cap * *t;
+            }
+        }
         for (i, (p, ds)) in p.chunks_exact_mut(seen).zip(ds.chunks_exact_mut(seen)).enumerate() {
-            let (p, hidden) = p.split_at_mut(first + i + 1);
-            let (ds, nothing) = ds.split_at_mut(first + i + 1);
-            hidden.fill(T::ZERO);
-            nothing.fill(T::ZERO);
+            let sees = spec.sees(first + i);
+            let sees = sees.start - start..sees.end - start;
+            for hidden in [0..sees.start, sees.end..seen] {
+                p[hidden.clone()].fill(T::ZERO);
+                ds[hidden].fill(T::ZERO);
+            }
+            let (p, ds) = (&mut p[sees.clone()], &mut ds[sees]);
             let mut top = [T::LOWEST; LANES];
             let chunks = p.chunks_exact(LANES);
             for (m, x) in top.iter_mut().zip(chunks.remainder()) {
@@ -87,7 +116,7 @@ impl<T: Real> Kernel for Slopes<'_, T> {
             }
             let top = fold_lanes(top, |a, b| a.larger(b));
             for x in p.iter_mut() {
-                *x = ((*x - top) * scale).exp_fast();
+                *x = ((*x - top) * stretch).exp_fast();
             }
             let inv = T::ONE / lane_sum(p, |v| v);
             for x in p.iter_mut() {
@@ -107,6 +136,9 @@ impl<T: Real> Kernel for Slopes<'_, T> {
             for (g, p) in ds.iter_mut().zip(p.iter()) {
                 *g = *p * (*g - mean) * scale;
             }
+        }
+        for (g, t) in ds.iter_mut().zip(tanh) {
+            *g *= T::ONE - *t * *t;
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::super::{Kernel, LANES, Real, slice, vectorised};
 use super::products::{BLOCK, sums_by_row};
-use super::softmax::softmax;
+use super::softmax::{cap_scores, softmax};
 use super::{Attention, check};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -85,11 +85,11 @@ fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'
 /// Buffers reused from head to head.
 #[derive(Default)]
 struct Scratch<T> {
-    /// `[BLOCK, key]`
+    /// `[query, key]`
     scores: Vec<T>,
-    /// `[BLOCK, d_head]`
+    /// `[query, d_head]`
     queries: Vec<T>,
-    /// `[BLOCK, d_value]`
+    /// `[query, d_value]`
     mixed: Vec<T>,
 }
 
@@ -106,55 +106,75 @@ struct Job<'a, T> {
 
 impl<T: Real> Kernel for Job<'_, T> {
     type Out = ();
-    /// Appends the new keys, then answers the queries of the head's group.
+    /// Appends the new keys, then answers the queries of the head's group, as many at a time as there are up to
+    /// [`BLOCK`].
     #[inline(always)]
-    fn run<S: pulp::Simd>(self, simd: S) {
-        let Job { spec, kv, rows, out, cache, scratch } = self;
-        let (d, width, group) = (spec.d_head, spec.width(), spec.group());
+    fn run<S: pulp::Simd>(mut self, simd: S) {
+        let Job { spec, kv, rows, .. } = self;
+        let (d, width) = (spec.d_head, spec.width());
         let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
-        let past = cache.len;
-        cache.append(rows, width, key_at, value_at, d);
-        let stride = cache.len.next_multiple_of(TILE);
-        let d_value = d.next_multiple_of(LANES);
-        scratch.scores.resize(BLOCK * stride, T::ZERO);
-        scratch.queries.resize(BLOCK * d, T::ZERO);
-        scratch.mixed.resize(BLOCK * d_value, T::ZERO);
-        let n_queries = rows.len() / width * group;
+        let past = self.cache.len;
+        self.cache.append(rows, width, key_at, value_at, d);
+        let n_queries = rows.len() / width * spec.group();
         for first in (0..n_queries).step_by(BLOCK) {
-            let block = BLOCK.min(n_queries - first);
-            // Query j of the group order: row j / group, head j % group. Rows ascend, so the last one sees most keys.
-            let place = |j: usize| ((first + j) / group, kv * group + (first + j) % group);
-            for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
-                // A block that is not full repeats its last query.
-                let (row, head) = place(j.min(block - 1));
-                for (q, x) in q.iter_mut().zip(&rows[row * width + head * d..][..d]) {
-                    *q = *x * spec.scale::<T>();
-                }
-            }
-            let seen = (past + place(block - 1).0 + 1).next_multiple_of(TILE);
-            for (i, tile) in cache.keys.chunks_exact(d * TILE).take(seen / TILE).enumerate() {
-                let queries = rows_of(&scratch.queries, d, d);
-                sums_by_row(simd, queries, tile, TILE, &mut scratch.scores[i * TILE..], stride);
-            }
-            let mut inv = [T::ZERO; BLOCK];
-            for (j, inv) in inv.iter_mut().enumerate() {
-                let sees = past + place(j.min(block - 1)).0 + 1;
-                *inv = softmax(&mut scratch.scores[j * stride..][..seen], sees);
-            }
-            let weights = rows_of(&scratch.scores, stride, seen);
-            sums_by_row(simd, weights, &cache.values, d_value, &mut scratch.mixed, d_value);
-            for (j, mixed) in scratch.mixed.chunks_exact(d_value).enumerate().take(block) {
-                let (row, head) = place(j);
-                for (out, mixed) in out[(row * spec.n_heads + head) * d..][..d].iter_mut().zip(mixed) {
-                    *out = *mixed * inv[j];
-                }
+            match n_queries - first {
+                1 => self.answer::<1, S>(simd, past, first),
+                2 => self.answer::<2, S>(simd, past, first),
+                3 => self.answer::<3, S>(simd, past, first),
+                4 => self.answer::<4, S>(simd, past, first),
+                5 => self.answer::<5, S>(simd, past, first),
+                6 => self.answer::<6, S>(simd, past, first),
+                7 => self.answer::<7, S>(simd, past, first),
+                _ => self.answer::<BLOCK, S>(simd, past, first),
             }
         }
     }
 }
 
-/// The first `n` numbers of the [`BLOCK`] rows of a table.
+impl<T: Real> Job<'_, T> {
+    /// Answers `N` queries in the order of the group: query j is row j / group, head j % group.
+    #[inline(always)]
+    fn answer<const N: usize, S: pulp::Simd>(&mut self, simd: S, past: usize, first: usize) {
+        let Job { spec, kv, rows, out, cache, scratch } = self;
+        let (d, width, group, scale) = (spec.d_head, spec.width(), spec.group(), T::of(spec.scale));
+        let d_value = d.next_multiple_of(LANES);
+        let place = |j: usize| ((first + j) / group, *kv * group + (first + j) % group);
+        let sees = |j: usize| spec.sees(past + place(j).0);
+        // Rows ascend, so the first query sees the first key and the last one the last.
+        let (tile, tiles) = (sees(0).start / TILE, sees(N - 1).end.div_ceil(TILE));
+        let (start, seen) = (tile * TILE, (tiles - tile) * TILE);
+        scratch.scores.resize(N * seen, T::ZERO);
+        scratch.queries.resize(N * d, T::ZERO);
+        scratch.mixed.resize(N * d_value, T::ZERO);
+        for (j, q) in scratch.queries.chunks_exact_mut(d).enumerate() {
+            let (row, head) = place(j);
+            for (q, x) in q.iter_mut().zip(&rows[row * width + head * d..][..d]) {
+                *q = *x * scale;
+            }
+        }
+        let queries = rows_of::<N, T>(&scratch.queries, d);
+        for (i, keys) in cache.keys[start * d..].chunks_exact(d * TILE).take(seen / TILE).enumerate() {
+            sums_by_row(simd, queries, keys, TILE, &mut scratch.scores[i * TILE..], seen);
+        }
+        cap_scores(&mut scratch.scores, spec.cap());
+        let mut inv = [T::ZERO; N];
+        for (j, (inv, scores)) in inv.iter_mut().zip(scratch.scores.chunks_exact_mut(seen)).enumerate() {
+            let sees = sees(j);
+            *inv = softmax(scores, sees.start - start..sees.end - start);
+        }
+        let weights = rows_of::<N, T>(&scratch.scores, seen);
+        sums_by_row(simd, weights, &cache.values[start * d_value..], d_value, &mut scratch.mixed, d_value);
+        for (j, mixed) in scratch.mixed.chunks_exact(d_value).enumerate() {
+            let (row, head) = place(j);
+            for (out, mixed) in out[(row * spec.n_heads + head) * d..][..d].iter_mut().zip(mixed) {
+                *out = *mixed * inv[j];
+            }
+        }
+    }
+}
+
+/// The `N` rows of a table.
 #[inline(always)]
-fn rows_of<T>(table: &[T], stride: usize, n: usize) -> [&[T]; BLOCK] {
-    std::array::from_fn(|j| &table[j * stride..][..n])
+fn rows_of<const N: usize, T>(table: &[T], width: usize) -> [&[T]; N] {
+    std::array::from_fn(|j| &table[j * width..][..width])
 }

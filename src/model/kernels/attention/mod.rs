@@ -19,26 +19,45 @@ use std::ops::Range;
 use std::sync::Arc;
 use whole::{Scratch, Whole};
 
-/// The sizes of one attention layer.
+/// One attention layer: its sizes and what becomes of a score.
+///
+/// The score of query i and key j is `q . k * scale`, then `cap * tanh(score / cap)` where there is a cap. A query at
+/// position i sees the keys j with `j <= i`, and with a window those with `i - j < window`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attention {
     pub n_heads: usize,
     pub n_kv_heads: usize,
     pub d_head: usize,
+    pub scale: f64,
+    pub softcap: Option<f64>,
+    pub window: Option<usize>,
 }
 
 impl Attention {
+    /// Scores divided by `sqrt(d_head)`, no cap, no window.
+    pub fn new(n_heads: usize, n_kv_heads: usize, d_head: usize) -> Attention {
+        let scale = 1.0 / (d_head as f64).sqrt();
+        Attention { n_heads, n_kv_heads, d_head, scale, softcap: None, window: None }
+    }
+
     /// Columns of the fused input: all query heads, then key heads, then value heads.
     pub fn width(&self) -> usize {
         (self.n_heads + 2 * self.n_kv_heads) * self.d_head
     }
 
+    /// Query heads that share a key/value head.
     fn group(&self) -> usize {
         self.n_heads / self.n_kv_heads
     }
 
-    fn scale<T: Real>(&self) -> T {
-        T::of(1.0 / (self.d_head as f64).sqrt())
+    /// The keys that the query at a position sees.
+    fn sees(&self, position: usize) -> Range<usize> {
+        let end = position + 1;
+        self.window.map_or(0, |window| end.saturating_sub(window))..end
+    }
+
+    fn cap<T: Real>(&self) -> Option<T> {
+        self.softcap.map(T::of)
     }
 }
 
@@ -66,6 +85,9 @@ fn check(shape: &Shape, spec: Attention) -> Result<(usize, usize)> {
     let (rows, width) = shape.dims2()?;
     if width != spec.width() {
         candle_core::bail!("attend: rows of {width} for {spec:?}")
+    }
+    if spec.window == Some(0) || spec.softcap.is_some_and(|cap| cap <= 0.0) {
+        candle_core::bail!("attend: a window needs a key and a cap must be positive: {spec:?}")
     }
     Ok((rows, width))
 }
@@ -104,93 +126,4 @@ impl CustomOp1 for Attend {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{check_gradients, values};
-    use super::*;
-    use candle_core::{D, Device};
-
-    const SPEC: Attention = Attention { n_heads: 4, n_kv_heads: 2, d_head: 6 };
-
-    #[test]
-    fn gradient_agrees_with_finite_differences() {
-        let spec = Attention { n_heads: 2, n_kv_heads: 1, d_head: 3 };
-        let examples = Arc::new(vec![0..3, 3..5]);
-        check_gradients(&[&[5, spec.width()]], |x| attend(&x[0], spec, &examples, None));
-        // More queries than one block of the gradient.
-        let (spec, examples) = (Attention { n_heads: 1, n_kv_heads: 1, d_head: 2 }, Arc::new(vec![0..2, 2..70]));
-        check_gradients(&[&[70, spec.width()]], |x| attend(&x[0], spec, &examples, None));
-    }
-
-    /// The textbook form, in tensor operations, for one sequence.
-    fn textbook(x: &Tensor, s: Attention) -> Tensor {
-        let n = x.dim(0).unwrap();
-        let part = |at: usize, heads: usize| {
-            let y = x.narrow(1, at * s.d_head, heads * s.d_head).unwrap();
-            y.reshape((n, heads, s.d_head)).unwrap().transpose(0, 1).unwrap().contiguous().unwrap()
-        };
-        let (q, k, v) =
-            (part(0, s.n_heads), part(s.n_heads, s.n_kv_heads), part(s.n_heads + s.n_kv_heads, s.n_kv_heads));
-        let mask: Vec<f64> = (0..n * n).map(|i| if i % n > i / n { f64::NEG_INFINITY } else { 0.0 }).collect();
-        let mask = Tensor::from_vec(mask, (n, n), &Device::Cpu).unwrap();
-        let heads: Vec<Tensor> = (0..s.n_heads)
-            .map(|h| {
-                let kv = h / s.group();
-                let scores = q.get(h).unwrap().matmul(&k.get(kv).unwrap().t().unwrap()).unwrap();
-                let scores = ((scores * s.scale::<f64>()).unwrap() + &mask).unwrap();
-                let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1).unwrap()).unwrap().exp().unwrap();
-                let p = e.broadcast_div(&e.sum_keepdim(D::Minus1).unwrap()).unwrap();
-                p.matmul(&v.get(kv).unwrap()).unwrap()
-            })
-            .collect();
-        Tensor::cat(&heads, 1).unwrap()
-    }
-
-    #[test]
-    fn packed_rows_agree_with_the_textbook_sequence_by_sequence() {
-        let lengths = [1usize, 2, 33, 7, 64];
-        let n = lengths.iter().sum::<usize>();
-        let x = Tensor::from_vec(values(5, n * SPEC.width()), (n, SPEC.width()), &Device::Cpu).unwrap();
-        let mut examples = Vec::new();
-        for l in lengths {
-            let from = examples.last().map_or(0, |r: &Range<usize>| r.end);
-            examples.push(from..from + l);
-        }
-        let got = attend(&x, SPEC, &Arc::new(examples.clone()), None).unwrap();
-        for r in examples {
-            let want = textbook(&x.narrow(0, r.start, r.len()).unwrap(), SPEC);
-            let diff = (got.narrow(0, r.start, r.len()).unwrap() - want).unwrap().abs().unwrap();
-            assert!(diff.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12, "rows {r:?}");
-        }
-    }
-
-    #[test]
-    #[allow(clippy::single_range_in_vec_init)]
-    fn cached_steps_give_the_bits_of_the_whole() {
-        let n = 70;
-        let data: Vec<f32> = values(6, n * SPEC.width()).into_iter().map(|v| v as f32).collect();
-        let x = Tensor::from_vec(data, (n, SPEC.width()), &Device::Cpu).unwrap();
-        let whole = attend(&x, SPEC, &Arc::new(vec![0..n]), None).unwrap().to_vec2::<f32>().unwrap();
-        let mut heads = Vec::new();
-        let mut from = 0;
-        for step in [1, 30, 1, 1, 2, 35] {
-            let part = x.narrow(0, from, step).unwrap();
-            let got = attend_cached(&part, SPEC, &[0..step], &mut [&mut heads]).unwrap().to_vec2::<f32>().unwrap();
-            assert_eq!(got[..], whole[from..from + step], "{step} rows after {from}");
-            from += step;
-        }
-        assert_eq!(heads[0].len(), n);
-    }
-
-    #[test]
-    fn rows_that_ask_alone_get_the_bits_of_the_whole() {
-        let n = 90;
-        let data: Vec<f32> = values(7, n * SPEC.width()).into_iter().map(|v| v as f32).collect();
-        let x = Tensor::from_vec(data, (n, SPEC.width()), &Device::Cpu).unwrap();
-        let examples = Arc::new(vec![0..37, 37..40, 40..90]);
-        let whole = attend(&x, SPEC, &examples, None).unwrap().to_vec2::<f32>().unwrap();
-        let asking = vec![5..36, 38..38, 71..90];
-        let got = attend(&x, SPEC, &examples, Some(&Arc::new(asking.clone()))).unwrap().to_vec2::<f32>().unwrap();
-        let want: Vec<Vec<f32>> = asking.into_iter().flatten().map(|r| whole[r].clone()).collect();
-        assert_eq!(got, want);
-    }
-}
+mod tests;

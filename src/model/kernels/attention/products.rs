@@ -11,33 +11,81 @@ pub const BLOCK: usize = 8;
 
 /// `out[j] = sum_i a[j][i] b[i]` over vectors `b[i]` of `width` numbers, a multiple of `LANES`.
 ///
-/// The rows `a[j]` have one length; `out` is `[BLOCK, stride]`, written from column 0.
+/// The `N` rows `a[j]` have one length; `out` is `[N, stride]`, written from column 0.
 #[inline(always)]
-pub fn sums_by_row<T: Real, S: Simd>(simd: S, a: [&[T]; BLOCK], b: &[T], width: usize, out: &mut [T], stride: usize) {
-    let b = T::vectors::<S>(b);
+pub fn sums_by_row<const N: usize, T: Real, S: Simd>(
+    simd: S,
+    a: [&[T]; N],
+    b: &[T],
+    width: usize,
+    out: &mut [T],
+    stride: usize,
+) {
     let vectors = width * size_of::<T>() / size_of::<T::Vector<S>>();
-    let (n, zero) = (a[0].len(), [T::ZERO; BLOCK]);
-    for c in 0..vectors {
-        let mut acc = [T::splat(simd, T::ZERO); BLOCK];
-        // Eight terms of every row at a time: lengths that the compiler knows cost no checks.
-        for (i, b) in b.chunks_exact(BLOCK * vectors).enumerate().take(n / BLOCK) {
-            let mut terms = [&zero; BLOCK];
-            for j in 0..BLOCK {
-                terms[j] = &a[j].as_chunks().0[i];
-            }
-            for (t, b) in b.chunks_exact(vectors).enumerate().take(BLOCK) {
-                for j in 0..BLOCK {
-                    acc[j] = T::fma_lanes(simd, T::splat(simd, terms[j][t]), b[c], acc[j]);
+    let mut sums = RowSums { simd, a, b: T::vectors::<S>(b), vectors, done: 0, out, stride };
+    // Few rows take many columns at a time: the chains that hide the latency, and longer runs of memory.
+    match N {
+        1 => sums.columns::<8>(),
+        2 | 3 => sums.columns::<4>(),
+        4..=6 => sums.columns::<2>(),
+        _ => {}
+    }
+    if N == 1 {
+        sums.columns::<2>();
+    }
+    sums.columns::<1>();
+}
+
+struct RowSums<'a, const N: usize, T: Real, S: Simd> {
+    simd: S,
+    a: [&'a [T]; N],
+    b: &'a [T::Vector<S>],
+    /// Vectors of a `b[i]`, and how many of them have been summed.
+    vectors: usize,
+    done: usize,
+    out: &'a mut [T],
+    stride: usize,
+}
+
+impl<const N: usize, T: Real, S: Simd> RowSums<'_, N, T, S> {
+    /// Sums `V` columns of vectors at a time, as long as there are so many.
+    #[inline(always)]
+    fn columns<const V: usize>(&mut self) {
+        let RowSums { simd, a, b, vectors, stride, .. } = *self;
+        let (n, zero) = (a[0].len(), [T::ZERO; BLOCK]);
+        while self.done + V <= vectors {
+            let c = self.done;
+            let mut acc = [[T::splat(simd, T::ZERO); V]; N];
+            // Eight terms of every row at a time: lengths that the compiler knows cost no checks.
+            for (i, b) in b.chunks_exact(BLOCK * vectors).enumerate().take(n / BLOCK) {
+                let mut terms = [&zero; N];
+                for j in 0..N {
+                    terms[j] = &a[j].as_chunks().0[i];
+                }
+                for (t, b) in b.chunks_exact(vectors).enumerate().take(BLOCK) {
+                    let b = &b[c..c + V];
+                    for j in 0..N {
+                        let term = T::splat(simd, terms[j][t]);
+                        for v in 0..V {
+                            acc[j][v] = T::fma_lanes(simd, term, b[v], acc[j][v]);
+                        }
+                    }
                 }
             }
-        }
-        for (i, b) in b.chunks_exact(vectors).enumerate().take(n).skip(n / BLOCK * BLOCK) {
-            for j in 0..BLOCK {
-                acc[j] = T::fma_lanes(simd, T::splat(simd, a[j][i]), b[c], acc[j]);
+            for (i, b) in b.chunks_exact(vectors).enumerate().take(n).skip(n / BLOCK * BLOCK) {
+                let b = &b[c..c + V];
+                for j in 0..N {
+                    let term = T::splat(simd, a[j][i]);
+                    for v in 0..V {
+                        acc[j][v] = T::fma_lanes(simd, term, b[v], acc[j][v]);
+                    }
+                }
             }
-        }
-        for (j, acc) in acc.into_iter().enumerate() {
-            T::vectors_mut::<S>(&mut out[j * stride..][..width])[c] = acc;
+            let width = vectors * size_of::<T::Vector<S>>() / size_of::<T>();
+            for (j, acc) in acc.into_iter().enumerate() {
+                T::vectors_mut::<S>(&mut self.out[j * stride..][..width])[c..c + V].copy_from_slice(&acc);
+            }
+            self.done += V;
         }
     }
 }

@@ -1,14 +1,27 @@
 //! Softmax without its division: exponentials in place, and one over their sum for whoever uses them.
 //!
 //! Both forms add the exponential of key k to partial sum `k % LANES` and fold the partial sums in one tree: a query
-//! gets the same bits from either.
+//! gets the same bits from either. Scores may begin at any key that is a multiple of [`LANES`], because hidden keys add
+//! exactly 0.
 
 use super::super::{LANES, Real, fold_lanes, lane_sum};
+use std::ops::Range;
 
-/// Of one query: `scores [key]`, a multiple of [`LANES`]. Those from `sees` on are hidden and become 0.
+/// `cap * tanh(score / cap)` for every score, where there is a cap (Bello et al. 2017, as in Gemma 2).
 #[inline(always)]
-pub fn softmax<T: Real>(scores: &mut [T], sees: usize) -> T {
-    scores[sees..].fill(T::LOWEST);
+pub fn cap_scores<T: Real>(scores: &mut [T], cap: Option<T>) {
+    if let Some(cap) = cap {
+        for x in scores {
+            *x = cap * (*x / cap).tanh_fast();
+        }
+    }
+}
+
+/// Of one query: `scores [key]`, a multiple of [`LANES`]. Those outside `sees` are hidden and become 0.
+#[inline(always)]
+pub fn softmax<T: Real>(scores: &mut [T], sees: Range<usize>) -> T {
+    scores[..sees.start].fill(T::LOWEST);
+    scores[sees.end..].fill(T::LOWEST);
     let mut top = [T::LOWEST; LANES];
     for c in scores.chunks_exact(LANES) {
         for (m, x) in top.iter_mut().zip(c) {
@@ -24,14 +37,18 @@ pub fn softmax<T: Real>(scores: &mut [T], sees: usize) -> T {
     T::ONE / lane_sum(scores, |v| v)
 }
 
-/// Of [`LANES`] queries: `scores [key, query]`, keys a multiple of [`LANES`]. Query q sees the first `sees[q]` keys,
-/// and queries see more in ascending order.
+/// Of [`LANES`] queries: `scores [key, query]`, keys a multiple of [`LANES`]. Query q sees the keys from `from[q]` up
+/// to and without `to[q]`; both ascend.
 #[inline(always)]
-pub fn softmax_columns<T: Real>(scores: &mut [T], sees: &[u32; LANES]) -> [T; LANES] {
-    let all_see = sees[0] as usize;
-    for (key, row) in scores.chunks_exact_mut(LANES).enumerate().skip(all_see) {
-        for (x, sees) in row.iter_mut().zip(sees) {
-            *x = if key as u32 >= *sees { T::LOWEST } else { *x };
+pub fn softmax_columns<T: Real>(scores: &mut [T], from: &[u32; LANES], to: &[u32; LANES]) -> [T; LANES] {
+    for (key, row) in scores.chunks_exact_mut(LANES).enumerate().take(from[LANES - 1] as usize) {
+        for (x, from) in row.iter_mut().zip(from) {
+            *x = if (key as u32) < *from { T::LOWEST } else { *x };
+        }
+    }
+    for (key, row) in scores.chunks_exact_mut(LANES).enumerate().skip(to[0] as usize) {
+        for (x, to) in row.iter_mut().zip(to) {
+            *x = if key as u32 >= *to { T::LOWEST } else { *x };
         }
     }
     let mut top = [T::LOWEST; LANES];

@@ -6,7 +6,7 @@
 use super::super::{Kernel, LANES, Real};
 use super::Attention;
 use super::products::{BLOCK, sums_by_column, sums_by_row};
-use super::softmax::softmax_columns;
+use super::softmax::{cap_scores, softmax_columns};
 use std::ops::Range;
 
 /// Buffers reused from head to head.
@@ -36,36 +36,41 @@ impl<T: Real> Kernel for Whole<'_, T> {
     #[inline(always)]
     fn run<S: pulp::Simd>(self, simd: S) {
         let Whole { spec, kv, rows, queries, out, scratch } = self;
-        let (d, width, group, scale) = (spec.d_head, spec.width(), spec.group(), spec.scale::<T>());
+        let (d, width, group, scale) = (spec.d_head, spec.width(), spec.group(), T::of(spec.scale));
         let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
         let n = rows.len() / width;
-        scratch.scores.resize(n.next_multiple_of(LANES) * LANES, T::ZERO);
         scratch.queries.resize(d * LANES, T::ZERO);
         scratch.mixed.resize(d * LANES, T::ZERO);
         let n_queries = queries.len() * group;
         for first in (0..n_queries).step_by(LANES) {
             // Query j of the group order: row j / group, head j % group. A block that is not full repeats its last one.
             let block = LANES.min(n_queries - first);
-            let (mut place, mut sees) = ([(0, 0); LANES], [0; LANES]);
+            let (mut place, mut sees) = ([(0, 0); LANES], [(); LANES].map(|()| 0..0));
             for (j, (place, sees)) in place.iter_mut().zip(&mut sees).enumerate() {
                 let query = first + j.min(block - 1);
                 let (row, head) = (query / group, kv * group + query % group);
-                (*place, *sees) = ((row, head), (queries.start + row + 1) as u32);
+                (*place, *sees) = ((row, head), spec.sees(queries.start + row));
                 let query = &rows[(queries.start + row) * width + head * d..][..d];
                 for (slots, x) in scratch.queries.chunks_exact_mut(LANES).zip(query) {
                     slots[j] = *x * scale;
                 }
             }
-            let seen = sees[LANES - 1] as usize;
+            // Keys that no query of the block sees are left out; those it starts with stay in their lanes.
+            let start = sees[0].start / LANES * LANES;
+            let seen = sees[LANES - 1].end - start;
+            scratch.scores.resize(seen.next_multiple_of(LANES) * LANES, T::ZERO);
             for key in (0..seen).step_by(BLOCK) {
                 let mut keys = [&rows[..0]; BLOCK];
                 for (i, k) in keys.iter_mut().enumerate() {
-                    *k = &rows[(key + i).min(n - 1) * width + key_at..][..d];
+                    *k = &rows[(start + key + i).min(n - 1) * width + key_at..][..d];
                 }
                 sums_by_row(simd, keys, &scratch.queries, LANES, &mut scratch.scores[key * LANES..], LANES);
             }
-            let inv = softmax_columns(&mut scratch.scores[..seen.next_multiple_of(LANES) * LANES], &sees);
-            let (weights, values) = (&scratch.scores[..seen * LANES], &rows[value_at..]);
+            cap_scores(&mut scratch.scores, spec.cap());
+            let (from, to) =
+                (sees.each_ref().map(|s| (s.start - start) as u32), sees.each_ref().map(|s| (s.end - start) as u32));
+            let inv = softmax_columns(&mut scratch.scores, &from, &to);
+            let (weights, values) = (&scratch.scores[..seen * LANES], &rows[start * width + value_at..]);
             let mut column = 0;
             while column < d {
                 let (values, mixed) = (&values[column..], &mut scratch.mixed[column * LANES..]);
