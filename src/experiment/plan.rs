@@ -61,7 +61,7 @@ impl Plan {
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
-        let sites = Site::parse_list(sites, model.lm.dims().n_layers)?;
+        let sites = Site::parse_list(sites, model.lm.dims().n_layers, model.lm.points())?;
         if sites.contains(&Site::Logits) {
             return Err(out_of_range("sites", "logits", "sites of blocks: resid_pre.0,resid_post.all"));
         }

@@ -41,6 +41,10 @@ pub trait Lm: Send + Sync {
     }
     /// The points that its blocks fire, in forward order.
     fn points(&self) -> &[Point];
+    /// Whether its blocks fire the site.
+    fn has(&self, site: Site) -> bool {
+        self.dims().has(site) && !matches!(site, Site::Block { point, .. } if !self.points().contains(&point))
+    }
     /// What block 0 reads, `[row, d_model]`.
     fn embed(&self, rows: &Rows) -> Result<Tensor>;
     /// One block. It calls [`Pass::at`] once for each of its inner points.

@@ -65,8 +65,8 @@ impl Plan<'_> {
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
         let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
         for site in sites.iter().copied().chain(self.edits.iter().map(Along::site)) {
-            if !dims.has(site) {
-                let exist = Site::describe_all(dims.n_layers);
+            if !self.model.lm.has(site) {
+                let exist = Site::describe_all(dims.n_layers, self.model.lm.points());
                 return Err(crate::error::Error::Site { asked: site.to_string(), exist });
             }
         }

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use candle_core::Tensor;
-use personascope::axes::{Point, Site};
+use personascope::axes::Site;
 use personascope::error::{Error, Result};
 use personascope::model::{At, Edit, Example, Head, Hooks, Lm, Model, Next, Receipt, Rows, Source, Tap, forward};
 use personascope::rng::stream;

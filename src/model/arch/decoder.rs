@@ -27,6 +27,12 @@ pub struct Block {
     pub norm_mlp_out: Option<Norm>,
 }
 
+impl Block {
+    fn projections_mut(&mut self) -> impl Iterator<Item = &mut Projection> {
+        [&mut self.qkv, &mut self.o].into_iter().chain(self.mlp.projections_mut())
+    }
+}
+
 /// A decoder-only transformer.
 pub struct Decoder {
     pub dims: Dims,
@@ -129,9 +135,6 @@ impl Lm for Decoder {
     }
 
     fn projections_mut(&mut self) -> Vec<&mut Projection> {
-        let of = |b: &mut Block| -> Vec<&mut Projection> {
-            [&mut b.qkv, &mut b.o].into_iter().chain(b.mlp.projections_mut()).collect()
-        };
-        self.blocks.iter_mut().flat_map(of).collect()
+        self.blocks.iter_mut().flat_map(Block::projections_mut).collect()
     }
 }

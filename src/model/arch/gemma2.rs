@@ -4,7 +4,7 @@
 use super::decoder::{Block, Decoder};
 use super::llama::LAYERS;
 use super::parts::{Mlp, Norm, QkNorm};
-use super::sizes;
+use super::sizes::{self, Windows};
 use crate::axes::{Dims, Layer};
 use crate::error::{Error, Result};
 use crate::model::config::{Config, Rope};
@@ -30,7 +30,7 @@ pub struct Gemma {
     logit_cap: Option<f64>,
     /// Of layers without a window, and of those with one.
     pub ropes: [Rope; 2],
-    pub windows: Vec<Option<usize>>,
+    pub windows: Windows,
     pub qk_norm: bool,
 }
 
@@ -50,7 +50,7 @@ impl Gemma {
             score_cap: c.positive("attn_logit_softcapping")?,
             logit_cap: c.positive("final_logit_softcapping")?,
             ropes: ropes(c, dims.n_ctx)?,
-            windows: Vec::new(),
+            windows: sizes::everywhere(0),
             qk_norm: false,
         })
     }
@@ -99,7 +99,7 @@ impl Gemma {
             true => Some(QkNorm::per_head(weights, &format!("{stem}.self_attn"), d.d_head, self.eps, 1.0)?),
             false => None,
         };
-        let window = self.windows.get(layer.0).copied().flatten();
+        let window = (self.windows)(layer.0);
         let linear = Linear::at(LAYERS, layer);
         let qkv = [("self_attn.q_proj", d_q), ("self_attn.k_proj", d_kv), ("self_attn.v_proj", d_kv)];
         let gate_up = [("mlp.gate_proj", d.d_mlp), ("mlp.up_proj", d.d_mlp)];

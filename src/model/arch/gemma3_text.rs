@@ -20,7 +20,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     // Every n-th layer sees all; both spellings of the key are found.
     let either = c.count_or("_sliding_window_pattern", 6)?;
     let every = c.count_or("sliding_window_pattern", either)?;
-    gemma.windows = sizes::windows(&mut c, gemma.dims.n_layers, Some(window), |l| !(l + 1).is_multiple_of(every))?;
+    gemma.windows = sizes::windows(&mut c, gemma.dims.n_layers, Some(window), move |l| !(l + 1).is_multiple_of(every))?;
     gemma.qk_norm = true;
     c.must_be("use_bidirectional_attention", &[Value::Bool(false)])?;
     c.finish(&[])?;

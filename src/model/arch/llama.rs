@@ -6,7 +6,7 @@
 
 use super::decoder::{Block, Decoder};
 use super::parts::{Mlp, Norm, QkNorm};
-use super::sizes;
+use super::sizes::{self, Windows};
 use crate::axes::{Dims, Layer};
 use crate::error::Result;
 use crate::model::Lm;
@@ -27,7 +27,7 @@ pub struct Family {
     pub tied: bool,
     pub rope: Rope,
     /// Of each layer.
-    pub windows: Vec<Option<usize>>,
+    pub windows: Windows,
     /// Biases of query, key and value; of the output of attention; of the MLP.
     pub biases: [bool; 3],
     /// Norms of queries and keys within each head.
@@ -46,7 +46,7 @@ impl Family {
             act: sizes::act(c, "hidden_act", Act::Silu)?,
             tied: c.flag_or("tie_word_embeddings", false)?,
             rope: c.rope(10_000.0, 1.0, dims.n_ctx)?,
-            windows: Vec::new(),
+            windows: sizes::everywhere(0),
             biases: [false; 3],
             qk_norm: false,
             fused: false,
@@ -105,7 +105,7 @@ impl Family {
             qk_norm,
             rope: Some(rope),
             attention: Attention {
-                window: self.windows.get(layer.0).copied().flatten(),
+                window: (self.windows)(layer.0),
                 ..Attention::new(d.n_heads, d.n_kv_heads, d.d_head)
             },
             o: weights.linear(&linear.of(d_q, &[("self_attn.o_proj", d.d_model)]).biased(self.biases[1]))?,

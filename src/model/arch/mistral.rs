@@ -1,6 +1,7 @@
 //! Mistral (Jiang et al. 2023): Llama with a sliding window in every layer, or in none.
 
 use super::llama::Family;
+use super::sizes;
 use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;
@@ -13,7 +14,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let mut family = Family::read(&mut c, None)?;
     // Where the key is missing and not null, the window is that of the first release.
     let window = if c.has("sliding_window") { c.count_or("sliding_window", 0)? } else { 4096 };
-    family.windows = vec![(window > 0).then_some(window); family.dims.n_layers];
+    family.windows = sizes::everywhere(window);
     c.finish(&[])?;
     family.build(&c, weights, Family::gated)
 }

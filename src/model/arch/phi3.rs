@@ -2,6 +2,7 @@
 //! every layer, and positions stretched by LongRoPE.
 
 use super::llama::Family;
+use super::sizes;
 use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;
@@ -14,7 +15,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let mut family = Family::read(&mut c, None)?;
     family.eps = c.number_or("rms_norm_eps", 1e-5)?;
     let window = c.count_or("sliding_window", 0)?;
-    family.windows = vec![(window > 0).then_some(window); family.dims.n_layers];
+    family.windows = sizes::everywhere(window);
     family.fused = true;
     c.finish(&[])?;
     family.build(&c, weights, Family::gated)

@@ -2,7 +2,7 @@
 //! on where it is switched on.
 
 use super::llama::Family;
-use super::sizes;
+use super::sizes::{self, Windows};
 use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;
@@ -20,9 +20,9 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
 }
 
 /// The sliding window of each layer, as Qwen's configurations say it.
-pub fn windows(c: &mut Config, n_layers: usize) -> Result<Vec<Option<usize>>> {
+pub fn windows(c: &mut Config, n_layers: usize) -> Result<Windows> {
     let on = c.flag_or("use_sliding_window", false)?;
     let window = c.count_or("sliding_window", 4096)?;
     let first = c.whole_or("max_window_layers", 28)?;
-    sizes::windows(c, n_layers, on.then_some(window), |l| l >= first)
+    sizes::windows(c, n_layers, on.then_some(window), move |l| l >= first)
 }

@@ -19,6 +19,9 @@ pub fn act(c: &mut Config, key: &'static str, default: Act) -> Result<Act> {
     c.one_of(key, default, ACTS)
 }
 
+/// More columns than any head has: tables of positions are as wide, and they are made before weights are seen.
+const WIDEST_HEAD: usize = 1 << 14;
+
 /// The sizes in the names of Llama's configuration; heads are `d_model / n_heads` wide where nothing else is said.
 ///
 /// # Errors
@@ -40,13 +43,22 @@ pub fn dims(c: &mut Config, d_head: Option<usize>) -> Result<Dims> {
         let reason = format!("{n_heads} heads cannot share {} key heads", dims.n_kv_heads);
         return Err(c.bad("num_key_value_heads", reason));
     }
-    if dims.d_head == 0 {
-        return Err(c.bad("num_attention_heads", format!("{n_heads} heads for {d_model} columns")));
+    if !(1..=WIDEST_HEAD).contains(&dims.d_head) {
+        let reason = format!("{n_heads} heads for {d_model} columns: {} columns each cannot be", dims.d_head);
+        return Err(c.bad("head_dim", reason));
     }
     Ok(dims)
 }
 
-/// The sliding window of each layer: what `layer_types` says, or else `slides`.
+/// The sliding window of a layer. Not a list: the number of layers may be any until it is held against the file.
+pub type Windows = Box<dyn Fn(usize) -> Option<usize>>;
+
+/// One window in all layers, or none.
+pub fn everywhere(window: usize) -> Windows {
+    Box::new(move |_| (window > 0).then_some(window))
+}
+
+/// The window of each layer: what `layer_types` says, or else `slides`.
 ///
 /// # Errors
 /// A list of another length, a kind of layer that is not supported, a sliding layer without a window.
@@ -54,11 +66,10 @@ pub fn windows(
     c: &mut Config,
     n_layers: usize,
     window: Option<usize>,
-    slides: impl Fn(usize) -> bool,
-) -> Result<Vec<Option<usize>>> {
+    slides: impl Fn(usize) -> bool + 'static,
+) -> Result<Windows> {
     let Some(kinds) = c.texts("layer_types")? else {
-        // The number of layers is checked against the file before so much is kept of each.
-        return Ok((0..n_layers).map(|l| window.filter(|_| slides(l))).collect());
+        return Ok(Box::new(move |l| window.filter(|_| slides(l))));
     };
     if kinds.len() != n_layers {
         return Err(c.bad("layer_types", format!("{} kinds for {n_layers} layers", kinds.len())));
@@ -69,5 +80,6 @@ pub fn windows(
         ("sliding_attention", None) => Err(c.bad("sliding_window", "is missing, but layers slide")),
         (kind, _) => Err(c.bad("layer_types", format!("`{kind}` is not supported"))),
     };
-    kinds.iter().map(one).collect()
+    let listed = kinds.iter().map(one).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(move |l| listed.get(l).copied().flatten()))
 }

@@ -19,6 +19,8 @@ mod products;
 mod rope;
 mod special;
 mod swiglu;
+mod tmp;
+pub use tmp::*;
 pub mod tape;
 
 pub use add::add;

@@ -11,6 +11,9 @@ pub struct RopeTable {
     positions: usize,
     cos: Vec<f32>,
     sin: Vec<f32>,
+    factor: f64,
+    long: Option<usize>,
+    n_short: usize,
 }
 
 impl RopeTable {
@@ -22,9 +25,37 @@ impl RopeTable {
         let freq: Vec<f32> = (0..half).map(|i| 1.0 / (theta as f32).powf(2.0 * i as f32 / d_rot as f32)).collect();
         let angles = (0..positions).flat_map(|p| freq.iter().map(move |f| f64::from(p as f32 * f)));
         let (cos, sin) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
-        RopeTable { half, positions, cos, sin }
+        RopeTable { half, positions, cos, sin, factor: 1.0, long: None, n_short: positions }
     }
 
+    pub fn from_frequencies(freq: Vec<f32>, factor: f64, positions: usize) -> RopeTable {
+        let angles = (0..positions).flat_map(|p| freq.iter().map(move |f| f64::from(p as f32 * f)));
+        let (cos, sin) = angles.map(|a| ((a.cos() * factor) as f32, (a.sin() * factor) as f32)).unzip();
+        RopeTable { half: freq.len(), positions, cos, sin, factor, long: None, n_short: positions }
+    }
+    pub fn with_long(mut self, freq: Vec<f32>, from: usize) -> RopeTable {
+        let more = RopeTable::from_frequencies(freq, self.factor, self.positions);
+        self.cos.extend(more.cos);
+        self.sin.extend(more.sin);
+        self.long = Some(from);
+        self.positions *= 2;
+        self
+    }
+    pub fn changes_at(&self) -> Option<usize> {
+        self.long
+    }
+    pub fn places(&self, positions: &Arc<Vec<u32>>, ranges: &[std::ops::Range<usize>]) -> Arc<Vec<u32>> {
+        let Some(from) = self.long else { return positions.clone() };
+        let mut p = positions.to_vec();
+        for r in ranges {
+            if r.len() > 0 && p[r.end - 1] as usize >= from {
+                for x in &mut p[r.clone()] {
+                    *x += self.n_short as u32
+                }
+            }
+        }
+        Arc::new(p)
+    }
     /// Positions that the table covers.
     pub fn positions(&self) -> usize {
         self.positions
