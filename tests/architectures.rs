@@ -3,6 +3,8 @@
 mod common;
 
 use common::{bits, fixtures, logits, model, names, pack, random_tokens};
+use personascope::model::generate::{Settings, Start, generate};
+use personascope::model::sample::Sampling;
 use personascope::model::{Model, Source};
 use serde_json::{Value, json};
 use std::fs;
@@ -136,6 +138,36 @@ fn every_size_that_is_wrong_is_an_error() {
                 changed[key] = json!(right[key].as_u64().unwrap() + by);
                 let dir = copy(&fixture, &changed);
                 assert!(Model::load(&Source::Dir(dir.path().into())).is_err(), "{fixture}: {key} + {by}");
+            }
+        }
+    }
+}
+
+#[test]
+fn cached_decoding_says_what_reading_everything_anew_says() {
+    for (fixture, _) in common::checkpoints() {
+        let m = model(&fixture);
+        // Beyond every window of the fixtures, and across the length where the positions of one of them change (40).
+        let prompts: Vec<Vec<u32>> = [3, 17, 36, 41].iter().map(|n| random_tokens(&m, *n, 8)).collect();
+        let starts: Vec<Start> = (prompts.iter().enumerate())
+            .map(|(i, tokens)| Start {
+                id: i.to_string(),
+                tokens: tokens.clone(),
+                seed: 0,
+                adapter: None,
+                edits: vec![],
+            })
+            .collect();
+        let settings = Settings { max_new_tokens: 16, sampling: Sampling::GREEDY, stops: vec![] };
+        let (replies, _) = generate(&*m.lm, &[], &starts, &[], &settings).unwrap();
+        for (prompt, reply) in prompts.iter().zip(&replies) {
+            assert_eq!(reply.len(), 16);
+            for (t, said) in reply.iter().enumerate() {
+                let whole = [prompt, &reply[..t]].concat();
+                let (logits, _) = logits(&*m.lm, &pack(std::slice::from_ref(&whole), &[]), &[]);
+                let last = logits.last().unwrap();
+                let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+                assert_eq!(best as u32, *said, "{fixture}: token {t} after {} tokens", prompt.len());
             }
         }
     }

@@ -17,6 +17,9 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let window = c.count_or("sliding_window", 0)?;
     family.windows = sizes::everywhere(window);
     family.fused = true;
+    // Two switches that nothing reads at these values.
+    c.must_be("full_attn_mod", &[1.into()])?;
+    c.must_be("interpolate_factor", &[1.into()])?;
     c.finish(&[])?;
     family.build(&c, weights, Family::gated)
 }

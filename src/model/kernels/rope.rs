@@ -42,7 +42,7 @@ impl RopeTable {
         self
     }
     pub fn changes_at(&self) -> Option<usize> {
-        self.long
+        self.long.map(|from| from + 1)
     }
     pub fn places(&self, positions: &Arc<Vec<u32>>, ranges: &[std::ops::Range<usize>]) -> Arc<Vec<u32>> {
         let Some(from) = self.long else { return positions.clone() };
