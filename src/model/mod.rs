@@ -7,20 +7,28 @@ pub mod adapter;
 pub mod arch;
 pub mod cache;
 pub mod config;
+mod convert;
+mod digest;
 pub mod edit;
 pub mod generate;
+mod hub;
+mod json;
 pub mod kernels;
 pub mod load;
+mod missing;
+mod opening;
 pub mod pass;
 pub mod projection;
 pub mod rows;
 pub mod sample;
+mod shards;
+mod source;
 pub mod weights;
 
 pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
-pub use load::{Filling, Model, Purpose, Source};
+pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
 pub use projection::{Module, Parameter, Projection, Unembedding};
 pub use rows::{Example, Rows};
@@ -32,6 +40,10 @@ use candle_core::Tensor;
 /// A language model as the pass sees it.
 pub trait Lm: Send + Sync {
     fn dims(&self) -> &Dims;
+    /// Tokens of the longest sequences it was trained on: more may have positions, of a kind that it has not seen.
+    fn trained_len(&self) -> usize {
+        self.dims().n_ctx
+    }
     /// The points that its blocks fire, in forward order.
     fn points(&self) -> &[Point];
     /// What block 0 reads, `[row, d_model]`.
