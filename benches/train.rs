@@ -11,7 +11,7 @@
 //! A step is forward, backward, clipping and AdamW on both sides. Every turn of an arm trains from the initial weights;
 //! the run fails if the losses of the two sides part.
 
-use personascope::model::{Filling, Model, Purpose, Source};
+use personascope::model::{Filling, Model, Opening, Purpose, Source};
 use personascope::text::Message;
 use personascope::train::{
     AdamW, Amount, Schedule, Sequences, Settings, Shape, Size, Task, batch_plan, fit, model_files,
@@ -77,7 +77,7 @@ fn compare(shape: &Shaped) -> Done<()> {
     let settings = settings(shape.steps);
     let plan = batch_plan(&data, settings.batch, settings.amount, settings.seed)?;
     let ours = || -> Done<(f64, f64)> {
-        let (model, parameters) = Model::open(&source, Filling::Stored, Purpose::Train)?;
+        let (model, parameters) = Model::open(&source, Opening::to(Purpose::Train))?;
         let vars: Vec<_> = parameters.iter().map(|p| p.var.clone()).collect();
         let out = tempfile::tempdir()?;
         let (lm, identity) = (&*model.lm, String::new());
@@ -143,7 +143,7 @@ fn initial(shape: &Shaped, folder: &Path) -> Done<Source> {
     });
     std::fs::write(folder.join("config.json"), config.to_string())?;
     let source = Source::Dir(folder.to_path_buf());
-    let (_, parameters) = Model::open(&source, Filling::Random(0), Purpose::Train)?;
+    let (_, parameters) = Model::open(&source, Opening { filling: Filling::Random(0), ..Opening::to(Purpose::Train) })?;
     std::fs::write(folder.join("model.safetensors"), model_files(&parameters, candle_core::DType::F32)?)?;
     let count: usize = parameters.iter().map(|p| p.var.as_tensor().elem_count()).sum();
     println!("{:<8} {count} parameters, {} steps of {BATCH} x {LENGTH} tokens", shape.name, shape.steps);

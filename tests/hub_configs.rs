@@ -4,7 +4,7 @@
 mod common;
 
 use common::{fixtures, logits, pack, random_tokens};
-use personascope::model::{Filling, Model, Purpose, Source};
+use personascope::model::{Filling, Model, Opening, Source};
 use serde_json::{Value, json};
 
 /// Sizes in the names of most families.
@@ -266,7 +266,9 @@ fn the_keys_of_published_checkpoints_are_all_known() {
         for file in ["tokenizer.json", "tokenizer_config.json"] {
             std::fs::copy(fixtures().join("llama_f16").join(file), dir.path().join(file)).unwrap();
         }
-        let open = || Model::open(&Source::Dir(dir.path().into()), Filling::Random(1), Purpose::Run);
+        let open = || {
+            Model::open(&Source::Dir(dir.path().into()), Opening { filling: Filling::Random(1), ..Opening::default() })
+        };
         let (m, _) = open().unwrap_or_else(|e| panic!("{name}: {e}"));
         let d = m.lm.dims();
         assert_eq!((m.lm.trained_len(), d.n_ctx, d.d_head), (trained, n_ctx, d_head), "{name}");

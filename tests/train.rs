@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 use candle_core::Tensor;
 use personascope::model::adapter::Adapter;
-use personascope::model::{Filling, Model, Purpose, Source, kernels};
+use personascope::model::{Filling, Model, Opening, Purpose, Source, kernels};
 use personascope::train::finetune::{Finetune, Lora, Run, finetune};
 use personascope::train::{Counted, Sequences, likelihoods, mean_nll};
 use std::path::{Path, PathBuf};
@@ -203,7 +203,9 @@ fn all_parameters_can_be_trained_and_saved_on_the_way() {
 
 #[test]
 fn every_parameter_of_a_model_has_the_slope_of_its_loss() {
-    let (model, parameters) = Model::open(&Source::toyworld(), Filling::Random(5), Purpose::Train).unwrap();
+    let (model, parameters) =
+        Model::open(&Source::toyworld(), Opening { filling: Filling::Random(5), ..Opening::to(Purpose::Train) })
+            .unwrap();
     let text = Sequences::read("data.jsonl", &lines(6), &model.text, Counted::All, 512, 1).unwrap();
     let loss = || mean_nll(&*model.lm, None, &text, 1).unwrap();
     let (sum, tape) = kernels::tape::record(|| -> personascope::error::Result<Tensor> {

@@ -1,7 +1,8 @@
 //! `--adapter`, `--merge-adapters` and `--random-weights`: what a model is run with.
 
+use super::progress::Arriving;
 use crate::error::{Error, Result};
-use crate::model::{Adapter, Filling, Model, Purpose, Source};
+use crate::model::{Adapter, Dtype, Filling, Model, Opening, Source};
 use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
 
 impl AdapterArgs {
     /// Loads the model with its adapters. A single one is the default of everything.
-    pub fn load(&self, model: &str) -> Result<Model> {
+    pub fn load(&self, model: &str, dtype: Dtype) -> Result<Model> {
         if self.merge_adapters && self.adapters.len() > 1 {
             let what = format!("--merge-adapters with {} adapters", self.adapters.len());
             return Err(Error::refused(
@@ -43,7 +44,11 @@ impl AdapterArgs {
             ));
         }
         let filling = self.random_weights.map_or(Filling::Stored, Filling::Random);
-        let (mut model, _) = Model::open(&Source::parse(model), filling, Purpose::Run)?;
+        let mut arriving = Arriving::new();
+        let opening = Opening { filling, dtype, ..Opening::default() };
+        let opened = Model::open_watched(&Source::parse(model), opening, &mut |at| arriving.step(at));
+        arriving.end();
+        let (mut model, _) = opened?;
         model.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
         for (name, dir) in &self.adapters {
             let adapter = Adapter::load(name, dir)?;

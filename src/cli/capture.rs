@@ -77,6 +77,7 @@ pub fn capture(args: CaptureArgs) -> Result<bool> {
         eprintln!("{} already holds the {} rows of this plan; nothing to do", args.out.display(), run["rows"]);
         return Ok(true);
     }
+    job.plan.beyond_training().iter().for_each(|w| eprintln!("warning: {w}"));
     start(&args.out, &described)?;
     let tally = job.run(&args.out, described)?;
     let (rows, resumed) = (tally.rows_computed + tally.rows_resumed, tally.rows_resumed);
@@ -130,7 +131,7 @@ impl Job<'_> {
             "command": "capture",
             "personascope": env!("CARGO_PKG_VERSION"),
             "plan_hash": format!("{:x}", hash.finalize()),
-            "model": { "name": m.name, "hash": m.hash, "dims": m.lm.dims() },
+            "model": { "name": m.name, "hash": m.hash, "dims": m.lm.dims(), "trained_len": m.lm.trained_len() },
             "tokenizer_hash": m.text.tokenizer_hash(),
             "template_hash": m.text.template_hash(),
             "sites": sites,
@@ -142,12 +143,15 @@ impl Job<'_> {
             "bytes": self.layout.bytes(),
             "files": self.layout.names(),
             "device": "cpu",
-            "dtype": "f32",
+            "dtype": m.dtype,
             "max_batch_tokens": self.plan.max_batch_tokens,
             "shard_bytes": self.layout.shard_bytes,
             "units": units.len(),
-            "warnings": m.warnings,
+            "warnings": m.warnings.iter().chain(&self.plan.beyond_training()).collect::<Vec<_>>(),
         });
+        if let Some(commit) = m.source.revision() {
+            all["model"]["revision"] = commit.into();
+        }
         if m.is_adapted() {
             all["model"]["adapters"] = m.describe_adapters();
         }

@@ -1,9 +1,10 @@
 //! `generate`: prompts in, replies out.
 
 use super::adapters;
+use super::out;
 use super::progress::Bar;
 use super::{ModelArgs, read_text};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::generate::Settings;
 use crate::model::sample::Sampling;
 use crate::store::FolderShelf;
@@ -68,17 +69,18 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
     let max_batch_tokens = args.max_batch_tokens as usize;
     let plan = Plan { model: &model, task: Task::Generate(settings), edits: vec![], items, max_batch_tokens };
     plan.check()?;
+    plan.beyond_training().iter().for_each(|w| eprintln!("warning: {w}"));
     let shelf = args.cache.as_deref().map(FolderShelf::open).transpose()?;
     let units = plan.units();
     let mut bar = Bar::new("generate");
-    let mut out = std::io::stdout().lock();
+    let mut stdout = std::io::stdout().lock();
     unit::run(&plan, threads, shelf.as_ref().map(|s| s as &dyn Shelf), &mut |t: &Tally| bar.step(t), |u, outcome| {
         for (item, tokens) in plan.items[units[u].clone()].iter().zip(outcome.replies) {
             let mut line = json!({ "id": item.id, "text": model.text.decode(&tokens)?, "tokens": tokens });
             if model.is_adapted() {
                 line["adapter"] = json!(model.adapter_name(item.adapter));
             }
-            writeln!(out, "{line}").map_err(|e| Error::io("write", "stdout", e))?;
+            writeln!(stdout, "{line}").map_err(out::failed)?;
         }
         Ok(())
     })?;

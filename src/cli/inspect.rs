@@ -1,11 +1,12 @@
 //! `inspect`: what a file or a model folder holds, and whether it is sound.
 
 use super::adapters::AdapterArgs;
+use super::out::say;
 use super::read_text;
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::adapter::{CONFIG, Settings, Targets, WEIGHTS};
-use crate::model::{Adapter, Model, Source};
+use crate::model::{self, Adapter, Model, Source};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, tensor::Metadata};
 use serde_json::Value;
@@ -15,14 +16,14 @@ const EXAMPLES: &str = "Examples:
   personascope inspect acts                            a folder that `capture` wrote
   personascope inspect acts/activations.safetensors    tensors, shapes, norms, values that are no numbers
   personascope inspect adapters/warm                   a LoRA adapter: ranks, scales, modules
-  personascope inspect toyworld                        a model: the embedded one, or a folder
+  personascope inspect toyworld                        a model: the embedded one, a folder, or org/name on the hub
 
 Exit code 1 if something in it is not sound.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
-    /// A .safetensors file, a run.json, a folder of `capture`, of a model or of an adapter, or `toyworld`
+    /// A .safetensors file, a run.json, a folder of `capture`, of a model or of an adapter, `toyworld`, or `org/name`
     #[arg(value_name = "FILE")]
     path: PathBuf,
 }
@@ -30,7 +31,8 @@ pub struct InspectArgs {
 pub fn inspect(args: InspectArgs) -> Result<bool> {
     let path = args.path;
     let name = path.display().to_string();
-    if matches!(Source::parse(&name), Source::Embedded(_)) && !path.exists() || path.join("config.json").is_file() {
+    let known = !path.exists() && !matches!(Source::parse(&name), Source::Dir(_));
+    if known || path.join("config.json").is_file() {
         return model(&name);
     }
     if path.join(CONFIG).is_file() {
@@ -47,7 +49,7 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => tensors(&path),
         Some("json") => {
-            print!("{}", read_text(&path)?);
+            say!("{}", read_text(&path)?.trim_end_matches('\n'));
             Ok(true)
         }
         _ if !path.exists() => Err(Error::io("read", &path, std::io::ErrorKind::NotFound.into())),
@@ -60,20 +62,20 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
 }
 
 fn model(name: &str) -> Result<bool> {
-    let model = AdapterArgs::default().load(name)?;
+    let model = AdapterArgs::default().load(name, model::Dtype::F32)?;
     let Model { lm, text, hash, stops, .. } = &model;
     let d = lm.dims();
-    println!("model            {name}");
-    println!("d_model          {}", d.d_model);
-    println!("n_layers         {}", d.n_layers);
-    println!("heads            {} of {} (key/value heads: {})", d.n_heads, d.d_head, d.n_kv_heads);
-    println!("d_mlp            {}", d.d_mlp);
-    println!("d_vocab          {} (tokenizer: {})", d.d_vocab, text.vocab_size());
-    println!("n_ctx            {}", d.n_ctx);
-    println!("chat template    {}", text.template_hash().unwrap_or("none"));
-    println!("stop tokens      {stops:?}");
-    println!("hash             {hash}");
-    println!("sites            {}", Site::describe_all(d.n_layers, model.lm.points()));
+    say!("model            {}", model.name);
+    say!("d_model          {}", d.d_model);
+    say!("n_layers         {}", d.n_layers);
+    say!("heads            {} of {} (key/value heads: {})", d.n_heads, d.d_head, d.n_kv_heads);
+    say!("d_mlp            {}", d.d_mlp);
+    say!("d_vocab          {} (tokenizer: {})", d.d_vocab, text.vocab_size());
+    say!("n_ctx            {} (trained on: {})", d.n_ctx, lm.trained_len());
+    say!("chat template    {}", text.template_hash().unwrap_or("none"));
+    say!("stop tokens      {stops:?}");
+    say!("hash             {hash}");
+    say!("sites            {}", Site::describe_all(d.n_layers, lm.points()));
     Ok(true)
 }
 
@@ -85,32 +87,32 @@ fn adapter(dir: &Path) -> Result<bool> {
             if weights.is_file() {
                 tensors(&weights)?;
             }
-            println!("\nnot sound: {e}\n  {}", e.hint());
+            say!("\nnot sound: {e}\n  {}", e.hint());
             return Ok(false);
         }
     };
-    println!("adapter          {}", dir.display());
-    println!("base             {}", adapter.base.as_deref().unwrap_or("not said"));
-    println!("base hash        {}", adapter.base_hash.as_deref().unwrap_or("not said"));
-    println!("hash             {}", adapter.hash);
-    println!("modules          {} ({} numbers)", adapter.modules.len(), adapter.size());
+    say!("adapter          {}", dir.display());
+    say!("base             {}", adapter.base.as_deref().unwrap_or("not said"));
+    say!("base hash        {}", adapter.base_hash.as_deref().unwrap_or("not said"));
+    say!("hash             {}", adapter.hash);
+    say!("modules          {} ({} numbers)", adapter.modules.len(), adapter.size());
     let config = dir.join(CONFIG);
     let object = serde_json::from_str(&read_text(&config)?).unwrap_or_default();
     let s = Settings::parse(&config.display().to_string(), &object)?;
-    println!("rank             {} (other ranks: {})", s.rank, patterns(&s.rank_pattern));
-    println!("alpha            {} (other alphas: {})", s.alpha, patterns(&s.alpha_pattern));
-    println!("scale            alpha / {}", if s.rslora { "sqrt(rank)" } else { "rank" });
+    say!("rank             {} (other ranks: {})", s.rank, patterns(&s.rank_pattern));
+    say!("alpha            {} (other alphas: {})", s.alpha, patterns(&s.alpha_pattern));
+    say!("scale            alpha / {}", if s.rslora { "sqrt(rank)" } else { "rank" });
     match &s.targets {
-        Targets::AllLinear => println!("targets          all linear maps"),
-        Targets::Pattern(p) => println!("targets          {p}"),
-        Targets::Names(names) => println!("targets          {}", names.join(", ")),
+        Targets::AllLinear => say!("targets          all linear maps"),
+        Targets::Pattern(p) => say!("targets          {p}"),
+        Targets::Names(names) => say!("targets          {}", names.join(", ")),
     }
-    println!("\n  {:<48} {:>5} {:>10} {:>14}", "module", "rank", "scale", "weight");
+    say!("\n  {:<48} {:>5} {:>10} {:>14}", "module", "rank", "scale", "weight");
     for (path, m) in &adapter.modules {
         let shape = format!("{:?}", m.shape());
-        println!("  {path:<48} {:>5} {:>10.4} {shape:>14}", m.rank(), m.scale);
+        say!("  {path:<48} {:>5} {:>10.4} {shape:>14}", m.rank(), m.scale);
     }
-    println!();
+    say!();
     tensors(&weights)
 }
 
@@ -125,7 +127,7 @@ fn folder(dir: &Path) -> Result<bool> {
     let value: Value = serde_json::from_str(&text)
         .map_err(|e| Error::format(run.display().to_string(), e.to_string(), "run the command that made it again"))?;
     let get = |key: &str| value[key].to_string();
-    println!(
+    say!(
         "command   {}\nmodel     {}\nrows      {}\npick      {}",
         get("command"),
         value["model"]["name"],
@@ -134,7 +136,7 @@ fn folder(dir: &Path) -> Result<bool> {
     );
     let mut sound = true;
     for file in value["files"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        println!();
+        say!();
         sound &= tensors(&dir.join(file))?;
     }
     Ok(sound)
@@ -148,26 +150,26 @@ fn tensors(path: &Path) -> Result<bool> {
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
     let (_, head): (usize, Metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e))?;
-    println!("{}: {} tensors, {} bytes", path.display(), file.len(), bytes.len());
+    say!("{}: {} tensors, {} bytes", path.display(), file.len(), bytes.len());
     let mut notes: Vec<_> = head.metadata().iter().flatten().collect();
     notes.sort();
-    notes.iter().for_each(|(k, v)| println!("  {k} = {v}"));
+    notes.iter().for_each(|(k, v)| say!("  {k} = {v}"));
     let mut list: Vec<(String, TensorView)> = file.tensors();
     list.sort_by(|a, b| (a.0.parse::<Site>().ok(), &a.0).cmp(&(b.0.parse::<Site>().ok(), &b.0)));
     let mut sound = true;
-    println!("  {:<40} {:>6} {:>16} {:>14} {:>10}", "tensor", "dtype", "shape", "mean row norm", "non-finite");
+    say!("  {:<40} {:>6} {:>16} {:>14} {:>10}", "tensor", "dtype", "shape", "mean row norm", "non-finite");
     for (name, view) in list {
         let dtype = format!("{:?}", view.dtype());
         let shape = format!("{:?}", view.shape());
         match floats(&view) {
-            None => println!("  {name:<40} {dtype:>6} {shape:>16} {:>14} {:>10}", "", ""),
+            None => say!("  {name:<40} {dtype:>6} {shape:>16} {:>14} {:>10}", "", ""),
             Some(values) => {
                 let broken = values.iter().filter(|v| !v.is_finite()).count();
                 sound &= broken == 0;
                 let width = view.shape().last().copied().unwrap_or(1).max(1);
                 let rows = values.chunks(width).map(|r| r.iter().map(|v| v * v).sum::<f64>().sqrt());
                 let norm = rows.sum::<f64>() / (values.len() / width).max(1) as f64;
-                println!("  {name:<40} {dtype:>6} {shape:>16} {norm:>14.4} {broken:>10}");
+                say!("  {name:<40} {dtype:>6} {shape:>16} {norm:>14.4} {broken:>10}");
             }
         }
     }

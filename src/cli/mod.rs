@@ -6,13 +6,14 @@ mod adapters;
 mod capture;
 mod generate;
 mod inspect;
+mod out;
 mod progress;
 mod study;
 mod train;
 mod world;
 
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{Dtype, Model};
 use crate::shipped::TOYWORLD;
 use adapters::AdapterArgs;
 use clap::{Args, Parser, Subcommand};
@@ -63,14 +64,14 @@ enum Command {
 /// Which model, on what.
 #[derive(Args)]
 struct ModelArgs {
-    /// The embedded model `toyworld`, or a folder in Hugging Face layout
+    /// The embedded model `toyworld`, a folder in Hugging Face layout, or `org/name[@revision]` on the hub
     #[arg(long, value_name = "MODEL", default_value = TOYWORLD)]
     model: String,
     /// Where to compute
     #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
     device: String,
-    /// Number type of the computation
-    #[arg(long, default_value = "f32", value_parser = ["f32"])]
+    /// What the weights are rounded to; products are summed in f32 all the same
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "bf16", "f16"])]
     dtype: String,
     #[command(flatten)]
     adapters: AdapterArgs,
@@ -95,7 +96,7 @@ impl WorkArgs {
 
 impl ModelArgs {
     fn load(&self) -> Result<Model> {
-        self.adapters.load(&self.model)
+        self.adapters.load(&self.model, self.dtype.parse::<Dtype>()?)
     }
 }
 

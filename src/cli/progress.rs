@@ -1,8 +1,10 @@
 //! Progress on stderr: a bar with rate and time left on a terminal, nothing elsewhere.
 
+use crate::model::{Loading, Stage};
 use crate::train::Progress;
 use crate::unit::Tally;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
 
 /// One bar for one run of units; counts prompt tokens.
 pub struct Bar {
@@ -95,5 +97,61 @@ impl Steps {
     /// Takes the bar away.
     pub fn end(self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A model on its way into memory: a line for every file that is fetched, and a bar where it takes a while.
+pub struct Arriving {
+    stage: String,
+    since: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Arriving {
+    /// What takes less than this passes unsaid.
+    const A_WHILE: Duration = Duration::from_secs(1);
+
+    pub fn new() -> Arriving {
+        Arriving { stage: String::new(), since: Instant::now(), bar: None }
+    }
+
+    /// Moves on.
+    pub fn step(&mut self, at: Loading<'_>) {
+        let stage = match at.stage {
+            Stage::Fetch(file) => format!("fetching {file}"),
+            Stage::Hash => "hashing weights".into(),
+            Stage::Read => "reading weights".into(),
+        };
+        if stage != self.stage {
+            self.clear();
+            if let Stage::Fetch(_) = at.stage {
+                eprintln!("{stage} ({})", HumanBytes(at.total));
+            }
+            (self.stage, self.since) = (stage, Instant::now());
+        }
+        if self.bar.is_none() && self.since.elapsed() > Arriving::A_WHILE {
+            let bar = ProgressBar::with_draw_target(Some(at.total), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(
+                "{msg:<24} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}",
+            );
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(self.stage.clone());
+            self.bar = Some(bar.with_elapsed(self.since.elapsed()));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(at.total);
+            bar.set_position(at.done);
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(mut self) {
+        self.clear();
     }
 }

@@ -1,11 +1,12 @@
 //! `demo`, `run` and `check`: experiments from probe files.
 
 use super::adapters::AdapterArgs;
+use super::out::say;
 use super::progress::Bar;
 use super::{WorkArgs, read_text};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Spec};
-use crate::model::Model;
+use crate::model::{Dtype, Model};
 use crate::store::{FolderShelf, create_dir, write_atomic};
 use crate::unit::Tally;
 use std::path::{Path, PathBuf};
@@ -64,9 +65,9 @@ pub struct CheckArgs {
 pub fn check(args: CheckArgs) -> Result<bool> {
     args.adapters.at_most_one()?;
     let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
-    let model = args.adapters.load(&spec.model)?;
+    let model = args.adapters.load(&spec.model, Dtype::F32)?;
     let described = Plan::resolve(spec, &model)?.describe();
-    println!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
     Ok(true)
 }
 
@@ -87,7 +88,7 @@ pub fn demo(args: DemoArgs) -> Result<bool> {
     let again = |stem: &str| format!("personascope run probes/{stem}.toml --out DIR");
     let page = experiment::report("personascope: the shipped probes", &found, &again);
     write_atomic(&report, page.as_bytes(), true)?;
-    println!("\n{}", report.display());
+    say!("\n{}", report.display());
     Ok(true)
 }
 
@@ -110,7 +111,7 @@ fn study(
     for spec in specs {
         let model = match &mut model {
             Some((name, model)) if *name == spec.model => &*model,
-            held => &held.insert((spec.model.clone(), adapters.load(&spec.model)?)).1,
+            held => &held.insert((spec.model.clone(), adapters.load(&spec.model, Dtype::F32)?)).1,
         };
         let plan = Plan::resolve(spec, model)?;
         create_dir(out)?;
@@ -138,8 +139,8 @@ fn study(
 
 fn print_summary(found: &Findings) {
     let Tally { rows_computed, rows_resumed, .. } = found.tally;
-    println!("{}: {}", found.stem, found.question.trim());
-    found.summary.iter().for_each(|line| println!("  {line}"));
+    say!("{}: {}", found.stem, found.question.trim());
+    found.summary.iter().for_each(|line| say!("  {line}"));
     found.warnings.iter().for_each(|line| eprintln!("  warning: {line}"));
     eprintln!("  ({rows_computed} rows computed, {rows_resumed} resumed)");
 }

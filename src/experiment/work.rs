@@ -157,6 +157,7 @@ impl<'w, 'c> Work<'w, 'c> {
     ) -> Result<()> {
         items.iter_mut().for_each(|item| item.adapter = item.adapter.or(self.model.default_adapter));
         let plan = unit::Plan { model: self.model, task, edits, items, max_batch_tokens: self.budget };
+        self.warnings.extend(plan.beyond_training().map(|w| format!("{stage}: {w}")));
         let progress = &mut *self.ctx.progress;
         let mut step = |tally: &Tally| progress(stage, tally);
         let tally = unit::run(&plan, self.ctx.threads.max(1), Some(self.ctx.shelf), &mut step, |_, outcome| {

@@ -1,15 +1,17 @@
 //! The tensors of a checkpoint on their way into a model: read, drawn at random, or made trainable.
 
-use super::load::{Bytes, Purpose};
+use super::convert;
+use super::linear::Linear;
+use super::load::{Bytes, Dtype, Opening, Purpose};
+use super::missing::{Survey, unexpected};
 use super::projection::{Module, Parameter, Part, Projection, Unembedding};
-use crate::axes::Layer;
+use super::shards::Tensors;
 use crate::error::{Error, Result};
 use crate::rng::stream;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use rand::Rng;
-use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Standard deviation of random weights: `initializer_range` of the common checkpoints.
@@ -20,34 +22,34 @@ pub struct Weights<'a> {
     place: String,
     origin: Origin<'a>,
     purpose: Purpose,
+    dtype: Dtype,
     /// What was handed out to be trained.
     parameters: Vec<Parameter>,
-    taken: Vec<String>,
+    taken: HashSet<String>,
 }
 
 enum Origin<'a> {
     Files {
-        tensors: BTreeMap<String, (usize, TensorView<'a>)>,
+        tensors: Tensors<'a>,
         files: &'a [(String, Bytes)],
+        /// Told the bytes of every tensor that was read.
+        tell: Box<dyn FnMut(u64) + 'a>,
+        /// What is asked for is noted and not read.
+        survey: Option<Survey>,
     },
     /// Normal matrices, norms of 1 and biases of 0: what training starts from, and the null of every measurement.
-    Random {
-        seed: u64,
-    },
+    Random { seed: u64 },
 }
 
 impl<'a> Weights<'a> {
-    /// The tensors of `shards`, given as (name of the file, its bytes).
-    pub(super) fn open(config: &str, shards: &'a [(String, Bytes)]) -> Result<Weights<'a>> {
-        let mut tensors = BTreeMap::new();
-        for (i, (place, bytes)) in shards.iter().enumerate() {
-            let file = SafeTensors::deserialize(bytes).map_err(|e| {
-                let reason = format!("not a whole safetensors file of {} bytes ({e})", bytes.len());
-                Error::format(place, reason, "the file is damaged or cut short; fetch it again")
-            })?;
-            tensors.extend(file.tensors().into_iter().map(|(name, view)| (name, (i, view))));
-        }
-        Ok(Weights::of(config, Origin::Files { tensors, files: shards }))
+    /// The tensors of `files`, given as (what messages call the file, its bytes).
+    pub(super) fn open(
+        config: &str,
+        files: &'a [(String, Bytes)],
+        tensors: Tensors<'a>,
+        tell: impl FnMut(u64) + 'a,
+    ) -> Weights<'a> {
+        Weights::of(config, Origin::Files { tensors, files, tell: Box::new(tell), survey: None })
     }
 
     /// Random tensors of every name and shape that is asked for.
@@ -56,13 +58,32 @@ impl<'a> Weights<'a> {
     }
 
     fn of(place: &str, origin: Origin<'a>) -> Weights<'a> {
-        let (purpose, place) = (Purpose::Run, place.into());
-        Weights { place, origin, purpose, parameters: Vec::new(), taken: Vec::new() }
+        let Opening { purpose, dtype, .. } = Opening::default();
+        Weights { place: place.into(), origin, purpose, dtype, parameters: Vec::new(), taken: HashSet::new() }
     }
 
-    /// Hands tensors out for another purpose.
-    pub(super) fn for_purpose(self, purpose: Purpose) -> Self {
-        Weights { purpose, ..self }
+    /// Hands tensors out as an opening asks.
+    pub(super) fn opened(self, opening: Opening) -> Self {
+        Weights { purpose: opening.purpose, dtype: opening.dtype, ..self }
+    }
+
+    /// What every tensor that is handed out is rounded to.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The error that names every tensor that is missing, where `e` is of a build that met the first of them.
+    pub(super) fn all_missing<T>(mut self, e: Error, build: impl FnOnce(&mut Weights) -> Result<T>) -> Error {
+        let Origin::Files { survey, .. } = &mut self.origin else { return e };
+        if !matches!(e, Error::MissingTensor { .. }) {
+            return e;
+        }
+        *survey = Some(Survey::default());
+        self.purpose = Purpose::Adapt;
+        // What it builds is of no use, and where it ends makes no difference.
+        let _ = build(&mut self);
+        let Origin::Files { tensors, files, survey: Some(survey), .. } = &self.origin else { return e };
+        survey.error(&places(files), tensors).unwrap_or(e)
     }
 
     /// What was handed out to be trained, in the order of the model.
@@ -150,6 +171,8 @@ impl<'a> Weights<'a> {
             let part = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
             return Ok(Unembedding::Own(self.hand_out(weight, vec![part])?));
         }
+        // A head that is tied and stored all the same says nothing new.
+        self.taken.insert(name.into());
         // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
         // transposed matrix cost more to pack than to multiply.
         Ok(match self.purpose {
@@ -158,11 +181,11 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// Tensors that nobody asked for.
-    pub(super) fn unused(&self) -> Vec<String> {
+    /// What is worth saying about tensors that nobody asked for.
+    pub(super) fn unexpected(&self) -> Option<String> {
         match &self.origin {
-            Origin::Files { tensors, .. } => tensors.keys().filter(|n| !self.taken.contains(n)).cloned().collect(),
-            Origin::Random { .. } => Vec::new(),
+            Origin::Files { tensors, .. } => unexpected(tensors, &|name| self.taken.contains(name)),
+            Origin::Random { .. } => None,
         }
     }
 
@@ -177,57 +200,16 @@ impl<'a> Weights<'a> {
     }
 
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.taken.push(name.into());
-        match &self.origin {
-            Origin::Random { seed } => draw(*seed, name, shape),
-            Origin::Files { tensors, files } => from_file(tensors, files, name, shape),
+        self.taken.insert(name.into());
+        match &mut self.origin {
+            Origin::Random { seed } => draw(*seed, name, shape, self.dtype),
+            Origin::Files { tensors, survey: Some(survey), .. } => survey.note(tensors, name, shape),
+            Origin::Files { tensors, files, tell, .. } => {
+                let (tensor, bytes) = from_file(tensors, files, name, shape, self.dtype)?;
+                tell(bytes);
+                Ok(tensor)
+            }
         }
-    }
-}
-
-/// Linear maps of one layer to be read as one.
-#[derive(Clone, Debug)]
-pub struct Linear<'a> {
-    /// Where the checkpoint keeps its blocks: `model.layers`.
-    stem: &'a str,
-    layer: Layer,
-    /// Columns of the rows that it reads.
-    pub d_in: usize,
-    /// Path in the layer and number of outputs of each.
-    modules: Vec<(&'a str, usize)>,
-    bias: bool,
-    /// The file has `[out, in]`, and not `[in, out]`.
-    turned: bool,
-    order: Option<Arc<Vec<u32>>>,
-}
-
-impl<'a> Linear<'a> {
-    /// Of a layer of the blocks at `stem`, stored `[out, in]` and without biases.
-    pub fn at(stem: &'a str, layer: Layer) -> Linear<'a> {
-        Linear { stem, layer, d_in: 0, modules: Vec::new(), bias: false, turned: true, order: None }
-    }
-
-    /// The same for other modules, given as (path in the layer, number of outputs).
-    pub fn of<'b>(&self, d_in: usize, modules: &[(&'b str, usize)]) -> Linear<'b>
-    where
-        'a: 'b,
-    {
-        Linear { d_in, modules: modules.to_vec(), order: None, ..self.clone() }
-    }
-
-    /// With `{path}.bias [out]` or without.
-    pub fn biased(self, bias: bool) -> Self {
-        Linear { bias, ..self }
-    }
-
-    /// Stored `[out, in]` or not.
-    pub fn turned(self, turned: bool) -> Self {
-        Linear { turned, ..self }
-    }
-
-    /// Output i is the one that the file has at `order[i]`.
-    pub fn ordered(self, order: Arc<Vec<u32>>) -> Self {
-        Linear { order: Some(order), ..self }
     }
 }
 
@@ -242,16 +224,23 @@ fn in_order(tensor: Tensor, order: &Option<Arc<Vec<u32>>>) -> Result<Tensor> {
     }
 }
 
-fn draw(seed: u64, name: &str, shape: &[usize]) -> Result<Tensor> {
-    let n = shape.iter().product();
-    let values: Vec<f32> = match shape.len() {
-        1 if name.ends_with("bias") => vec![0.0; n],
-        1 => vec![1.0; n],
+fn draw(seed: u64, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
+    let n = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    let mut values: Vec<f32> = Vec::new();
+    if n.is_none_or(|n| values.try_reserve_exact(n).is_err()) {
+        let what = format!("no memory for random values of `{name}` {shape:?}");
+        return Err(Error::refused(what, "check the sizes in config.json"));
+    }
+    let n = n.unwrap_or_default();
+    match shape.len() {
+        1 if name.ends_with("bias") => values.resize(n, 0.0),
+        1 => values.resize(n, 1.0),
         _ => {
             let mut rng = stream(seed, &format!("weights {name}"));
-            (0..n).map(|_| (INIT_STD * normal(&mut rng)) as f32).collect()
+            values.extend((0..n).map(|_| (INIT_STD * normal(&mut rng)) as f32));
         }
-    };
+    }
+    convert::round(&mut values, dtype);
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
@@ -261,26 +250,32 @@ pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
+/// A tensor and the bytes that it has in its file.
 fn from_file(
-    tensors: &BTreeMap<String, (usize, TensorView<'_>)>,
+    tensors: &Tensors<'_>,
     files: &[(String, Bytes)],
     name: &str,
     shape: &[usize],
-) -> Result<Tensor> {
+    dtype: Dtype,
+) -> Result<(Tensor, u64)> {
     let Some((file, view)) = tensors.get(name) else {
         let have: Vec<&str> = tensors.keys().take(4).map(String::as_str).collect();
         let have = format!("{} tensors ({} ...)", tensors.len(), have.join(", "));
-        let place = files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Error::MissingTensor { place, name: name.into(), have });
+        return Err(Error::MissingTensor { place: places(files), name: name.into(), have });
     };
     let (place, bytes) = &files[*file];
     if view.shape() != shape {
         let (found, expected) = (view.shape().to_vec(), shape.to_vec());
         return Err(Error::Shape { place: place.clone(), name: name.into(), found, expected });
     }
-    let tensor = as_f32(place, name, view)?;
+    let values = convert::to_f32(place, name, view, dtype)?;
     bytes.release(view.data());
-    Ok(tensor)
+    Ok((Tensor::from_vec(values, shape, &Device::Cpu)?, view.data().len() as u64))
+}
+
+/// What messages call some files together.
+fn places(files: &[(String, Bytes)]) -> String {
+    files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// A stored tensor as f32.
@@ -288,20 +283,5 @@ fn from_file(
 /// # Errors
 /// A dtype that is no float, or values that are not finite.
 pub(crate) fn as_f32(place: &str, name: &str, view: &TensorView<'_>) -> Result<Tensor> {
-    let dtype = match view.dtype() {
-        safetensors::Dtype::F32 => DType::F32,
-        safetensors::Dtype::F16 => DType::F16,
-        safetensors::Dtype::BF16 => DType::BF16,
-        safetensors::Dtype::F64 => DType::F64,
-        other => {
-            let reason = format!("`{name}` is stored as {other:?}");
-            return Err(Error::format(place, reason, "weights in f32, f16 or bf16 can be read; dequantise it first"));
-        }
-    };
-    let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?.to_dtype(DType::F32)?;
-    let count = tensor.flatten_all()?.to_vec1::<f32>()?.iter().filter(|v| !v.is_finite()).count();
-    if count > 0 {
-        return Err(Error::NotFinite { place: format!("{place}: `{name}`"), count });
-    }
-    Ok(tensor)
+    Ok(Tensor::from_vec(convert::to_f32(place, name, view, Dtype::F32)?, view.shape(), &Device::Cpu)?)
 }

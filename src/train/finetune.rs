@@ -9,7 +9,7 @@ use super::schedule::{Schedule, Shape};
 use super::sequences::{Counted, Sequences};
 use crate::error::{Error, Result};
 use crate::model::adapter::{self, Adapter, Targets};
-use crate::model::{Filling, Model, Purpose, Source};
+use crate::model::{Model, Opening, Purpose, Source};
 use crate::store::{create_dir, write_atomic};
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
@@ -161,9 +161,9 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
     let Run { base, place, lines, counted, how, out, save_every, threads } = *run;
     how.check()?;
     let purpose = if how.lora.is_some() { Purpose::Adapt } else { Purpose::Train };
-    let (model, parameters) = Model::open(base, Filling::Stored, purpose)?;
+    let (model, parameters) = Model::open(base, Opening::to(purpose))?;
     let data = Sequences::read(place, lines, &model.text, counted, model.lm.dims().n_ctx, threads)?;
-    let settings = how.lora.as_ref().map(|lora| lora.settings(&model.name));
+    let settings = how.lora.as_ref().map(|lora| lora.settings(&model.source.name()));
     let (adapter, vars): (Option<Adapter>, Vec<Var>) = match &settings {
         Some(settings) => {
             let (adapter, vars) = Adapter::fresh("trained", &*model.lm, &model.hash, settings, how.seed)?;
@@ -197,7 +197,7 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
                 files.iter().try_for_each(|(name, bytes)| write_atomic(&dir.join(name), bytes, true))
             }
             _ => {
-                folder.copy_beside(base)?;
+                folder.copy_beside(&model.source)?;
                 save_model(dir, &folder, &parameters)
             }
         }

@@ -7,7 +7,7 @@ use super::output::Folder;
 use super::schedule::{Schedule, Shape};
 use super::sequences::{Counted, Sequences};
 use crate::error::{Error, Result};
-use crate::model::{Filling, Model, Parameter, Purpose, Source};
+use crate::model::{Filling, Model, Opening, Parameter, Purpose, Source};
 use crate::store::{create_dir, write_atomic};
 use crate::text::Text;
 use candle_core::DType;
@@ -107,10 +107,16 @@ impl Recipe {
         let beside = |p: &mut PathBuf| *p = path.parent().unwrap_or(Path::new("")).join(&*p);
         recipe.world.iter_mut().for_each(beside);
         recipe.corpus.iter_mut().for_each(beside);
-        if let Some(init) = &mut recipe.init
-            && matches!(Source::parse(init), Source::Dir(_))
-        {
-            *init = path.parent().unwrap_or(Path::new("")).join(&*init).display().to_string();
+        if let Some(init) = &mut recipe.init {
+            let beside = path.parent().unwrap_or(Path::new("")).join(&*init);
+            let folder = match Source::parse(init) {
+                Source::Embedded(_) => false,
+                Source::Dir(_) => true,
+                Source::Hub { .. } => beside.is_dir(),
+            };
+            if folder {
+                *init = beside.display().to_string();
+            }
         }
         Ok(recipe)
     }
@@ -167,13 +173,14 @@ pub fn pretrain(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
     folder.copy_beside(&Source::Dir(corpus.to_path_buf()))?;
     let (model, parameters) = match &recipe.init {
         Some(init) => {
-            let source = Source::parse(init);
-            folder.copy_beside(&source)?;
-            Model::open(&source, Filling::Stored, Purpose::Train)?
+            let opened = Model::open(&Source::parse(init), Opening::to(Purpose::Train))?;
+            folder.copy_beside(&opened.0.source)?;
+            opened
         }
         None => {
             folder.config(&recipe.config)?;
-            Model::open(&Source::Dir(out.to_path_buf()), Filling::Random(recipe.training.seed), Purpose::Train)?
+            let opening = Opening { filling: Filling::Random(recipe.training.seed), ..Opening::to(Purpose::Train) };
+            Model::open(&Source::Dir(out.to_path_buf()), opening)?
         }
     };
     let own = Text::from_dir(corpus)?;

@@ -73,6 +73,18 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// What is worth saying about sequences that are longer than any the model was trained on; they run all the same.
+    pub fn beyond_training(&self) -> Option<String> {
+        let trained = self.model.lm.trained_len();
+        let more = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };
+        let lengths = self.items.iter().map(|item| item.tokens.len() + more).filter(|n| *n > trained);
+        let (count, longest) = lengths.fold((0, 0), |(count, longest), n| (count + 1, longest.max(n)));
+        let with = if more > 0 { format!(" with {more} new ones") } else { String::new() };
+        let what =
+            format!("of {} prompts go beyond the {trained} tokens that the model was trained on", self.items.len());
+        (count > 0).then(|| format!("{count} {what}: the longest has {longest}{with}; take what lies there with care"))
+    }
+
     /// The units, as ranges of items, in order.
     pub fn units(&self) -> Vec<Range<usize>> {
         let more = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };

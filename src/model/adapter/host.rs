@@ -16,7 +16,7 @@ impl Model {
             let what = format!("two adapters are called `{}`", adapter.name);
             return Err(Error::refused(what, "give each --adapter NAME=DIR a name of its own"));
         }
-        adapter.check(&*self.lm, &self.hash)?;
+        adapter.check(&*self.lm, &self.checkpoint)?;
         self.adapters.push(adapter);
         Ok(self.adapters.len() - 1)
     }
@@ -31,14 +31,16 @@ impl Model {
             let what = format!("adapter `{}` cannot be merged: the model is trained or adapted already", adapter.name);
             return Err(Error::refused(what, "merge one adapter alone, into a model as it was loaded"));
         }
-        adapter.check(&*self.lm, &self.hash)?;
+        adapter.check(&*self.lm, &self.checkpoint)?;
         for map in self.lm.projections_mut() {
             if let Some(delta) = adapter.delta(map)? {
                 map.weight = (&map.weight + delta)?;
             }
         }
-        let hash = Sha256::new().chain_update(&self.hash).chain_update(" merged with ").chain_update(&adapter.hash);
-        self.hash = format!("{:x}", hash.finalize());
+        for hash in [&mut self.hash, &mut self.checkpoint] {
+            let merged = Sha256::new().chain_update(&*hash).chain_update(" merged with ").chain_update(&adapter.hash);
+            *hash = format!("{:x}", merged.finalize());
+        }
         self.merged = Some(adapter);
         Ok(())
     }

@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;
 use crate::model::kernels::{Act, Attention};
-use crate::model::weights::{Linear, Weights};
+use crate::model::linear::Linear;
+use crate::model::weights::Weights;
 use serde_json::{Map, Value};
 
 /// Keys of another head of the model, and a second name of the length.

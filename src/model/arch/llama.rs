@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::{Config, Rope};
 use crate::model::kernels::{Act, Attention, RopeTable};
-use crate::model::weights::{Linear, Weights};
+use crate::model::linear::Linear;
+use crate::model::weights::Weights;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::model::kernels::{self, Act, Attention};
+use crate::model::linear::Linear;
 use crate::model::projection::Projection;
-use crate::model::weights::{Linear, Weights};
+use crate::model::weights::Weights;
 use crate::model::{Pass, Purpose};
 use candle_core::Tensor;
 

@@ -6,7 +6,8 @@ use super::parts::{Experts, Mixture, Mlp};
 use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;
-use crate::model::weights::{Linear, Weights};
+use crate::model::linear::Linear;
+use crate::model::weights::Weights;
 use serde_json::{Map, Value};
 
 /// Width of a head where nothing is said: that of the columns divided among the heads, unlike in the dense models.
