@@ -6,7 +6,7 @@
 use crate::axes::{Dims, Layer, Point};
 use crate::error::Result;
 use crate::model::config::Config;
-use crate::model::kernels::{self, Attention, RopeTable};
+use crate::model::kernels::{self, Act, Attention, RopeTable};
 use crate::model::projection::{Projection, Unembedding};
 use crate::model::weights::Weights;
 use crate::model::{Interrupt, Lm, Pass, Rows};
@@ -136,7 +136,7 @@ impl Lm for Llama {
         let attn_out = pass.at(layer, Point::AttnOut, pass.linear(&w.o, &mixed)?)?;
         let x = pass.at(layer, Point::ResidMid, kernels::add(&x, &attn_out)?)?;
         let h = kernels::rms_norm(&x, &w.norm_mlp, self.eps)?;
-        let h = kernels::swiglu(&pass.linear(&w.gate_up, &h)?)?;
+        let h = kernels::gated(&pass.linear(&w.gate_up, &h)?, Act::Silu)?;
         let mlp_out = pass.at(layer, Point::MlpOut, pass.linear(&w.down, &h)?)?;
         Ok(kernels::add(&x, &mlp_out)?)
     }
