@@ -1,6 +1,7 @@
 //! One file per architecture and one line in [`ARCHITECTURES`]. The conformance tests walk the table.
 
 mod decoder;
+mod experts;
 mod parts;
 mod sizes;
 

@@ -1,11 +1,11 @@
 //! What blocks are made of.
 
-use crate::error::{Error, Result};
+use super::experts::Experts;
+use crate::error::Result;
+use crate::model::Pass;
 use crate::model::kernels::{self, Act, Attention};
-use crate::model::linear::Linear;
 use crate::model::projection::Projection;
 use crate::model::weights::Weights;
-use crate::model::{Pass, Purpose};
 use candle_core::Tensor;
 
 /// A normalisation of rows.
@@ -115,75 +115,5 @@ impl Mlp {
             Mlp::Gated { gate_up: up, down, .. } | Mlp::Plain { up, down, .. } => vec![up, down],
             Mlp::Experts(_) => vec![],
         }
-    }
-}
-
-/// A mixture of experts (Shazeer et al. 2017): each row goes through the few that a router chooses.
-///
-/// Adapters do not reach experts, and no gradient goes through the choice.
-pub struct Experts {
-    router: Projection,
-    /// Gate and up, and down, of each.
-    experts: Vec<(Projection, Projection)>,
-    act: Act,
-    /// How many a row goes through.
-    chosen: usize,
-    /// Whether the weights of the chosen ones are made to sum to 1.
-    normalise: bool,
-}
-
-/// The sizes of a mixture.
-#[derive(Clone, Copy, Debug)]
-pub struct Mixture {
-    pub experts: usize,
-    pub chosen: usize,
-    pub d_expert: usize,
-    pub normalise: bool,
-    pub act: Act,
-}
-
-impl Experts {
-    /// The mixture below `linear`, in which `mlp.gate` is the router and `mlp.experts.E` the experts.
-    ///
-    /// # Errors
-    /// Weights that are missing; a model that is to be trained.
-    pub fn read(weights: &mut Weights, linear: &Linear, m: Mixture) -> Result<Experts> {
-        if weights.purpose() != Purpose::Run {
-            let hint = "train a model without experts, or adapters made elsewhere";
-            return Err(Error::refused("training does not reach through a mixture of experts", hint));
-        }
-        let d = linear.d_in;
-        let router = weights.linear(&linear.of(d, &[("mlp.gate", m.experts)]))?;
-        let mut experts = Vec::new();
-        for e in 0..m.experts {
-            let path = |name: &str| format!("mlp.experts.{e}.{name}");
-            let (gate, up, down) = (path("gate_proj"), path("up_proj"), path("down_proj"));
-            let gate_up = weights.linear(&linear.of(d, &[(&gate, m.d_expert), (&up, m.d_expert)]))?;
-            experts.push((gate_up, weights.linear(&linear.of(m.d_expert, &[(&down, d)]))?));
-        }
-        Ok(Experts { router, experts, act: m.act, chosen: m.chosen, normalise: m.normalise })
-    }
-
-    fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let logits = self.router.apply(x)?;
-        let routes = kernels::route(&logits, self.chosen, self.normalise)?;
-        let mut sum = x.zeros_like()?;
-        // In the order of the experts, so that a row's sum does not depend on the rows beside it.
-        for (e, (gate_up, down)) in self.experts.iter().enumerate() {
-            let (rows, shares): (Vec<u32>, Vec<f32>) = routes
-                .iter()
-                .enumerate()
-                .filter_map(|(row, chosen)| chosen.iter().find(|(c, _)| *c == e).map(|(_, w)| (row as u32, *w)))
-                .unzip();
-            if rows.is_empty() {
-                continue;
-            }
-            let n = rows.len();
-            let rows = Tensor::from_vec(rows, n, x.device())?;
-            let shares = Tensor::from_vec(shares, (n, 1), x.device())?.to_dtype(x.dtype())?;
-            let h = kernels::gated(&gate_up.apply(&x.index_select(&rows, 0)?)?, self.act)?;
-            sum = sum.index_add(&rows, &down.apply(&h)?.broadcast_mul(&shares)?, 0)?;
-        }
-        Ok(sum)
     }
 }

@@ -1,8 +1,9 @@
 //! The mixtures of experts of Qwen3 (Yang et al. 2025): Qwen3 in whose layers, but for those listed, a router sends each
 //! row through a few experts.
 
+use super::experts::{Experts, Mixture};
 use super::llama::{Family, LAYERS};
-use super::parts::{Experts, Mixture, Mlp};
+use super::parts::Mlp;
 use crate::error::Result;
 use crate::model::Lm;
 use crate::model::config::Config;

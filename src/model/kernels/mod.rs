@@ -7,32 +7,38 @@
 //!
 //! Everything is generic over f32 (what models run in) and f64 (what tells rounding from a defect).
 
+mod act;
 mod add;
 mod attention;
+mod bias;
 mod embed;
+mod layer_norm;
 mod likelihood;
 mod linear;
 mod low_rank;
 mod norm;
+mod norm_heads;
 mod pieces;
+mod pointwise;
 mod products;
 mod rope;
 mod special;
-mod swiglu;
-mod tmp;
-pub use tmp::*;
 pub mod tape;
 
+pub use act::{Act, activate, gated};
 pub use add::add;
 pub use attention::{Attention, HeadCache, attend, attend_cached};
+pub use bias::add_bias;
 pub use embed::embed;
+pub use layer_norm::layer_norm;
 pub use likelihood::{HeadWeight, cross_entropy, nll};
 pub use linear::linear;
 pub use low_rank::{LowRankPart, linear_with_low_rank};
 pub use norm::rms_norm;
+pub use norm_heads::norm_heads;
 pub use pieces::{columns, end_to_end, rows};
+pub use pointwise::{scaled, softcap};
 pub use rope::{RopeTable, rope};
-pub use swiglu::swiglu;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
 use pulp::Simd;

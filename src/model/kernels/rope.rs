@@ -2,63 +2,104 @@
 
 use super::{Kernel, Real, by_dtype, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
-/// Cosines and sines of every position, `[position, d_rot / 2]`, computed in f64 and held in f32.
+/// Positions whose cosines and sines are computed together, when the first of them is needed.
+const CHUNK: usize = 1024;
+
+/// Cosines and sines by position, computed in f64 and held in f32.
 #[derive(Debug)]
 pub struct RopeTable {
-    half: usize,
+    frequencies: Vec<f32>,
+    factor: f32,
     positions: usize,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-    factor: f64,
-    long: Option<usize>,
-    n_short: usize,
+    /// Of [`CHUNK`] positions each, `[position, 2, frequency]`: cosines, then sines. A context of 131,072 tokens is
+    /// seldom used to its end.
+    chunks: Vec<OnceLock<Vec<f32>>>,
+    /// For sequences that are longer than a number of tokens: that number, and their angles.
+    long: Option<(usize, Box<RopeTable>)>,
 }
 
 impl RopeTable {
     /// Angles `pos * theta^(-2 i / d_rot)` for positions below `positions`.
-    ///
-    /// The angle is rounded to f32 before its cosine is taken, as the reference implementation does.
     pub fn new(d_rot: usize, theta: f64, positions: usize) -> RopeTable {
-        let half = d_rot / 2;
-        let freq: Vec<f32> = (0..half).map(|i| 1.0 / (theta as f32).powf(2.0 * i as f32 / d_rot as f32)).collect();
-        let angles = (0..positions).flat_map(|p| freq.iter().map(move |f| f64::from(p as f32 * f)));
-        let (cos, sin) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
-        RopeTable { half, positions, cos, sin, factor: 1.0, long: None, n_short: positions }
+        let frequency = |i| 1.0 / (theta as f32).powf(2.0 * i as f32 / d_rot as f32);
+        RopeTable::from_frequencies((0..d_rot / 2).map(frequency).collect(), 1.0, positions)
     }
 
-    pub fn from_frequencies(freq: Vec<f32>, factor: f64, positions: usize) -> RopeTable {
-        let angles = (0..positions).flat_map(|p| freq.iter().map(move |f| f64::from(p as f32 * f)));
-        let (cos, sin) = angles.map(|a| ((a.cos() * factor) as f32, (a.sin() * factor) as f32)).unzip();
-        RopeTable { half: freq.len(), positions, cos, sin, factor, long: None, n_short: positions }
+    /// Angles `pos * frequencies[i]`, one for each pair of columns i and `i + frequencies.len()`, for positions below
+    /// `positions`. Cosines and sines are multiplied by `factor` (the attention factor of Peng et al. 2023).
+    ///
+    /// The angle is rounded to f32 before its cosine is taken, and the cosine before it is multiplied, as the reference
+    /// implementation does.
+    pub fn from_frequencies(frequencies: Vec<f32>, factor: f64, positions: usize) -> RopeTable {
+        let chunks = (0..positions.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        RopeTable { frequencies, factor: factor as f32, positions, chunks, long: None }
     }
-    pub fn with_long(mut self, freq: Vec<f32>, from: usize) -> RopeTable {
-        let more = RopeTable::from_frequencies(freq, self.factor, self.positions);
-        self.cos.extend(more.cos);
-        self.sin.extend(more.sin);
-        self.long = Some(from);
-        self.positions *= 2;
-        self
+
+    /// With other frequencies in sequences of more than `trained` tokens, from their first token on (LongRoPE, Ding et
+    /// al. 2024).
+    pub fn with_long(self, frequencies: Vec<f32>, trained: usize) -> RopeTable {
+        let long = RopeTable::from_frequencies(frequencies, f64::from(self.factor), self.positions);
+        RopeTable { long: Some((trained, Box::new(long))), ..self }
     }
+
+    /// The length of the shortest sequences that have the other frequencies.
     pub fn changes_at(&self) -> Option<usize> {
-        self.long.map(|from| from + 1)
+        self.long.as_ref().map(|(trained, _)| trained + 1)
     }
-    pub fn places(&self, positions: &Arc<Vec<u32>>, ranges: &[std::ops::Range<usize>]) -> Arc<Vec<u32>> {
-        let Some(from) = self.long else { return positions.clone() };
-        let mut p = positions.to_vec();
-        for r in ranges {
-            if r.len() > 0 && p[r.end - 1] as usize >= from {
-                for x in &mut p[r.clone()] {
-                    *x += self.n_short as u32
-                }
+
+    /// Where the angles of rows are, of sequences that are the given ranges of them: at their positions, or as far
+    /// behind the last one in sequences that have the other frequencies.
+    pub fn places(&self, positions: &Arc<Vec<u32>>, sequences: &[Range<usize>]) -> Arc<Vec<u32>> {
+        let Some((trained, _)) = &self.long else { return positions.clone() };
+        let mut places = positions.to_vec();
+        for rows in sequences {
+            let place = &mut places[rows.clone()];
+            if place.last().is_some_and(|last| *last as usize >= *trained) {
+                place.iter_mut().for_each(|p| *p += self.positions as u32);
             }
         }
-        Arc::new(p)
+        Arc::new(places)
     }
+
+    /// One more than the last place that there is.
+    fn end(&self) -> usize {
+        if self.long.is_some() { 2 * self.positions } else { self.positions }
+    }
+
     /// Positions that the table covers.
     pub fn positions(&self) -> usize {
         self.positions
+    }
+
+    /// Columns of a head that are turned.
+    pub fn d_rot(&self) -> usize {
+        2 * self.frequencies.len()
+    }
+
+    /// Cosines and sines at one of the [`places`](RopeTable::places), one of each per frequency.
+    ///
+    /// # Panics
+    /// If the place is beyond the table.
+    pub fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        if let (Some((_, long)), true) = (&self.long, position >= self.positions) {
+            return long.at(position - self.positions);
+        }
+        let half = self.frequencies.len();
+        let chunk = self.chunks[position / CHUNK].get_or_init(|| self.chunk(position / CHUNK * CHUNK));
+        chunk[position % CHUNK * 2 * half..][..2 * half].split_at(half)
+    }
+
+    fn chunk(&self, first: usize) -> Vec<f32> {
+        let mut chunk = Vec::with_capacity(CHUNK * self.d_rot());
+        for position in first..(first + CHUNK).min(self.positions) {
+            let angles = || self.frequencies.iter().map(|f| f64::from(position as f32 * f));
+            chunk.extend(angles().map(|a| a.cos() as f32 * self.factor));
+            chunk.extend(angles().map(|a| a.sin() as f32 * self.factor));
+        }
+        chunk
     }
 }
 
@@ -72,7 +113,25 @@ struct Rope {
     sign: f64,
 }
 
-/// Rotates the first `heads` heads of every row of `x [row, n * d_head]` by the row's position.
+impl Rope {
+    /// Refuses rows that the table or the heads do not fit.
+    fn fits(&self, (rows, width): (usize, usize)) -> Result<()> {
+        let Rope { table, positions, heads, d_head, .. } = self;
+        if rows != positions.len() || heads * d_head > width {
+            candle_core::bail!("rope: [{rows}, {width}] for {} positions, {heads} heads of {d_head}", positions.len())
+        }
+        if table.d_rot() > *d_head {
+            candle_core::bail!("rope: {} columns cannot turn in heads of {d_head}", table.d_rot())
+        }
+        if let Some(p) = positions.iter().find(|p| **p as usize >= table.end()) {
+            candle_core::bail!("rope: position {p} is beyond the {} positions of the model", table.positions)
+        }
+        Ok(())
+    }
+}
+
+/// Rotates the first `heads` heads of every row of `x [row, n * d_head]` by the row's position: the first
+/// [`d_rot`](RopeTable::d_rot) columns of each, the ones behind them pass through.
 pub fn rope(
     x: &Tensor,
     table: &Arc<RopeTable>,
@@ -82,10 +141,29 @@ pub fn rope(
 ) -> Result<Tensor> {
     let turn = |sign| Rope { table: table.clone(), positions: positions.clone(), heads, d_head, sign };
     let x = x.contiguous()?;
+    if !x.device().is_cpu() {
+        turn(1.0).fits(x.dims2()?)?;
+        return portable(&x, table, positions, heads, d_head);
+    }
     let y = x.apply_op1_no_bwd(&turn(1.0))?;
     let back = turn(-1.0);
     tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(grad.contiguous()?.apply_op1_no_bwd(&back)?)]));
     Ok(y)
+}
+
+/// The same in tensor operations.
+fn portable(x: &Tensor, table: &RopeTable, positions: &[u32], heads: usize, d_head: usize) -> Result<Tensor> {
+    let ((rows, width), half) = (x.dims2()?, table.frequencies.len());
+    let (cos, sin): (Vec<_>, Vec<_>) = positions.iter().map(|p| table.at(*p as usize)).unzip();
+    let column = |of: Vec<&[f32]>| Tensor::from_vec(of.concat(), (rows, 1, half), x.device())?.to_dtype(x.dtype());
+    let (cos, sin) = (column(cos)?, column(sin)?);
+    let turned = x.narrow(1, 0, heads * d_head)?.contiguous()?.reshape((rows, heads, d_head))?;
+    let (a, b) = (turned.narrow(2, 0, half)?, turned.narrow(2, half, half)?);
+    let left = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let right = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    let rest = turned.narrow(2, 2 * half, d_head - 2 * half)?;
+    let turned = Tensor::cat(&[left, right, rest], 2)?.reshape((rows, heads * d_head))?;
+    Tensor::cat(&[turned, x.narrow(1, heads * d_head, width - heads * d_head)?], 1)
 }
 
 struct Rotate<'a, T> {
@@ -99,12 +177,11 @@ impl<T: Real> Kernel for Rotate<'_, T> {
     #[inline(always)]
     fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
         let Rotate { op, x, width } = self;
-        let half = op.table.half;
+        let half = op.table.frequencies.len();
         let sign = T::of(op.sign);
         let mut out = x.to_vec();
         for (row, pos) in out.chunks_exact_mut(width).zip(op.positions.iter()) {
-            let at = *pos as usize * half;
-            let (cos, sin) = (&op.table.cos[at..at + half], &op.table.sin[at..at + half]);
+            let (cos, sin) = op.table.at(*pos as usize);
             for head in row.chunks_exact_mut(op.d_head).take(op.heads) {
                 let (a, rest) = head.split_at_mut(half);
                 for (((a, b), c), s) in a.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
@@ -124,12 +201,7 @@ impl CustomOp1 for Rope {
 
     fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = l.shape().dims2()?;
-        if rows != self.positions.len() || self.heads * self.d_head > width {
-            candle_core::bail!("rope: [{rows}, {width}] for {} positions, {} heads", self.positions.len(), self.heads)
-        }
-        if let Some(p) = self.positions.iter().find(|p| **p as usize >= self.table.positions) {
-            candle_core::bail!("rope: position {p} is beyond the {} positions of the model", self.table.positions)
-        }
+        self.fits((rows, width))?;
         by_dtype!(x, "rope", T => Ok(storage(vectorised(Rotate::<T> { op: self, x: slice(x, l, "rope")?, width }), l.shape())))
     }
 }
@@ -137,7 +209,7 @@ impl CustomOp1 for Rope {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check_gradients, values};
-    use super::{RopeTable, rope};
+    use super::{RopeTable, portable, rope};
     use candle_core::{Device, Tensor};
     use std::sync::Arc;
 
@@ -145,6 +217,60 @@ mod tests {
     fn gradient_agrees_with_finite_differences() {
         let (table, pos) = (Arc::new(RopeTable::new(4, 100.0, 9)), Arc::new(vec![0u32, 3, 8]));
         check_gradients(&[&[3, 12]], |x| rope(&x[0], &table, &pos, 2, 4));
+    }
+
+    #[test]
+    fn gradient_agrees_with_a_factor_and_columns_that_pass_through() {
+        let table = Arc::new(RopeTable::from_frequencies(vec![0.7, 0.05], 1.4, 1030));
+        let pos = Arc::new(vec![0u32, 3, 1025]);
+        check_gradients(&[&[3, 13]], |x| rope(&x[0], &table, &pos, 2, 6));
+    }
+
+    #[test]
+    fn pairs_turn_by_position_times_frequency_and_the_rest_passes_through() {
+        let table = Arc::new(RopeTable::from_frequencies(vec![0.5, 0.001], 2.0, 5000));
+        let x = Tensor::new(&[[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]], &Device::Cpu).unwrap();
+        for p in [0u32, 7, 1023, 1024, 4999] {
+            let y = rope(&x, &table, &Arc::new(vec![p]), 1, 5).unwrap().to_vec2::<f64>().unwrap();
+            let (a, b) = (f64::from(p) * 0.5, f64::from(p as f32 * 0.001));
+            let turned = [
+                a.cos() - 3.0 * a.sin(),
+                2.0 * b.cos() - 4.0 * b.sin(),
+                3.0 * a.cos() + a.sin(),
+                4.0 * b.cos() + 2.0 * b.sin(),
+            ];
+            for (got, want) in y[0].iter().zip(turned) {
+                assert!((got - 2.0 * want).abs() < 2e-6, "{p}: {y:?}");
+            }
+            assert_eq!(y[0][4..], [5.0, 6.0]);
+        }
+    }
+
+    #[test]
+    fn a_long_context_costs_only_the_positions_that_are_used() {
+        let table = Arc::new(RopeTable::new(64, 10_000.0, 131_072));
+        table.at(130_000);
+        assert_eq!(table.chunks.iter().filter(|c| c.get().is_some()).count(), 1);
+    }
+
+    #[test]
+    fn positions_and_columns_beyond_the_table_are_refused() {
+        let x = Tensor::zeros((1, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let turn = |d_rot, p| {
+            let table = Arc::new(RopeTable::new(d_rot, 100.0, 9));
+            rope(&x, &table, &Arc::new(vec![p]), 1, 4).unwrap_err().to_string()
+        };
+        assert!(turn(4, 9).contains("position 9 is beyond the 9 positions"));
+        assert!(turn(6, 0).contains("6 columns cannot turn in heads of 4"));
+    }
+
+    #[test]
+    fn tensor_operations_agree_with_the_kernel() {
+        let table = Arc::new(RopeTable::from_frequencies(vec![0.7, 0.05], 1.4, 30));
+        let (x, pos) = (Tensor::from_vec(values(1, 39), (3, 13), &Device::Cpu).unwrap(), Arc::new(vec![0u32, 3, 29]));
+        let own = rope(&x, &table, &pos, 2, 6).unwrap();
+        let other = portable(&x, &table, &pos, 2, 6).unwrap();
+        assert!((own - other).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-15);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Vectors run over keys, so keys are held transposed in tiles. Values are held `[key, d_head]`.
 
+use super::super::pointwise::cap_all;
 use super::super::{Kernel, LANES, Real, slice, vectorised};
 use super::products::{BLOCK, sums_by_row};
-use super::softmax::{cap_scores, softmax};
+use super::softmax::softmax;
 use super::{Attention, check};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -156,7 +157,9 @@ impl<T: Real> Job<'_, T> {
         for (i, keys) in cache.keys[start * d..].chunks_exact(d * TILE).take(seen / TILE).enumerate() {
             sums_by_row(simd, queries, keys, TILE, &mut scratch.scores[i * TILE..], seen);
         }
-        cap_scores(&mut scratch.scores, spec.cap());
+        if let Some(cap) = spec.cap() {
+            cap_all(&mut scratch.scores, cap);
+        }
         let mut inv = [T::ZERO; N];
         for (j, (inv, scores)) in inv.iter_mut().zip(scratch.scores.chunks_exact_mut(seen)).enumerate() {
             let sees = sees(j);

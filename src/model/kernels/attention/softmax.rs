@@ -7,16 +7,6 @@
 use super::super::{LANES, Real, fold_lanes, lane_sum};
 use std::ops::Range;
 
-/// `cap * tanh(score / cap)` for every score, where there is a cap (Bello et al. 2017, as in Gemma 2).
-#[inline(always)]
-pub fn cap_scores<T: Real>(scores: &mut [T], cap: Option<T>) {
-    if let Some(cap) = cap {
-        for x in scores {
-            *x = cap * (*x / cap).tanh_fast();
-        }
-    }
-}
-
 /// Of one query: `scores [key]`, a multiple of [`LANES`]. Those outside `sees` are hidden and become 0.
 #[inline(always)]
 pub fn softmax<T: Real>(scores: &mut [T], sees: Range<usize>) -> T {

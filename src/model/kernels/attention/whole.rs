@@ -3,10 +3,11 @@
 //! Vectors run over queries: scores are held `[key, query]`, so that softmax works lane by lane, and keys and values
 //! are only ever single numbers spread over a vector. Nothing is copied or padded but the queries.
 
+use super::super::pointwise::cap_all;
 use super::super::{Kernel, LANES, Real};
 use super::Attention;
 use super::products::{BLOCK, sums_by_column, sums_by_row};
-use super::softmax::{cap_scores, softmax_columns};
+use super::softmax::softmax_columns;
 use std::ops::Range;
 
 /// Buffers reused from head to head.
@@ -66,7 +67,9 @@ impl<T: Real> Kernel for Whole<'_, T> {
                 }
                 sums_by_row(simd, keys, &scratch.queries, LANES, &mut scratch.scores[key * LANES..], LANES);
             }
-            cap_scores(&mut scratch.scores, spec.cap());
+            if let Some(cap) = spec.cap() {
+                cap_all(&mut scratch.scores, cap);
+            }
             let (from, to) =
                 (sees.each_ref().map(|s| (s.start - start) as u32), sees.each_ref().map(|s| (s.end - start) as u32));
             let inv = softmax_columns(&mut scratch.scores, &from, &to);
