@@ -4,6 +4,7 @@
 
 mod adapters;
 mod capture;
+mod doctor;
 mod generate;
 mod inspect;
 mod out;
@@ -57,6 +58,8 @@ enum Command {
     Finetune(train::FinetuneArgs),
     /// Say what a file or a model folder holds, and whether it is sound
     Inspect(inspect::InspectArgs),
+    /// Say what this machine is, how exact and how fast the program is on it, and which models fit
+    Doctor(doctor::DoctorArgs),
     /// Write the text of a planted world, its tokenizer and its truth
     World(world::WorldArgs),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::World(args) => world::world(args),
     };
     match done {
