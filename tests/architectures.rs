@@ -2,13 +2,15 @@
 
 mod common;
 
+use candle_core::{DType, Device, Tensor};
 use common::{bits, fixtures, logits, model, names, pack, random_tokens};
 use personascope::model::generate::{Settings, Start, generate};
 use personascope::model::sample::Sampling;
-use personascope::model::{Model, Source};
+use personascope::model::{Head, Hooks, Model, Opening, Parameter, Purpose, Source, forward, kernels};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 fn config(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -169,6 +171,81 @@ fn cached_decoding_says_what_reading_everything_anew_says() {
                 let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
                 assert_eq!(best as u32, *said, "{fixture}: token {t} after {} tokens", prompt.len());
             }
+        }
+    }
+}
+
+/// Opened to be trained. A mixture of experts cannot be.
+fn trained(fixture: &str) -> Option<(Model, Vec<Parameter>)> {
+    let source = Source::Dir(fixtures().join(fixture));
+    match Model::open(&source, Opening::to(Purpose::Train)) {
+        Ok(opened) => Some(opened),
+        Err(e) => {
+            assert_eq!(fixture, "qwen3_moe", "{e}");
+            names(&e, &["mixture of experts"]);
+            None
+        }
+    }
+}
+
+#[test]
+fn what_is_trained_is_written_as_the_file_had_it() {
+    for (fixture, _) in common::checkpoints() {
+        let Some((_, parameters)) = trained(&fixture) else { continue };
+        let folder = fixtures().join(&fixture);
+        let mut stored = std::collections::BTreeMap::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("model") && name.ends_with(".safetensors") {
+                stored.extend(candle_core::safetensors::load(&path, &Device::Cpu).unwrap());
+            }
+        }
+        for (name, tensor) in parameters.iter().flat_map(|p| p.export().unwrap()) {
+            let was = stored.remove(&name).unwrap_or_else(|| panic!("{fixture}: {name} is not in the file"));
+            let was = was.to_dtype(DType::F32).unwrap();
+            assert_eq!(tensor.dims(), was.dims(), "{fixture}: {name}");
+            let apart = (tensor - was).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            // Norms that count from 1 are rounded once at 1.
+            assert!(apart < 1.2e-7, "{fixture}: {name}: {apart:e}");
+        }
+        assert!(stored.is_empty(), "{fixture}: {:?} is lost", stored.keys());
+    }
+}
+
+#[test]
+fn every_parameter_of_every_architecture_has_the_slope_of_its_loss() {
+    for (fixture, _) in common::checkpoints() {
+        let Some((m, parameters)) = trained(&fixture) else { continue };
+        let prompts: Vec<Vec<u32>> = [23, 7, 14].iter().map(|n| random_tokens(&m, *n, 9)).collect();
+        let rows = pack(&prompts, &[]);
+        let n = rows.len();
+        let targets = Arc::new(random_tokens(&m, n, 10));
+        let weights = Arc::new(vec![1.0 / n as f32; n]);
+        let loss = || -> personascope::error::Result<Tensor> {
+            let (normed, _) = forward(&*m.lm, &rows, &mut Hooks::default(), None, Head::Normed)?;
+            let head = m.lm.unembedding().kernel();
+            Ok(kernels::cross_entropy(&normed.unwrap(), head, targets.clone(), weights.clone())?)
+        };
+        let value = || f64::from(loss().unwrap().to_scalar::<f32>().unwrap());
+        let (sum, tape) = kernels::tape::record(loss).unwrap();
+        let mut grads = tape.backward(&sum, Tensor::new(1f32, &Device::Cpu).unwrap()).unwrap();
+        for p in &parameters {
+            let name = format!("{fixture}: {}", p.parts[0].name);
+            let grad = grads.take(p.var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let norm = f64::from(grad.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt();
+            assert!(norm > 0.0, "{name}");
+            let before = p.var.as_tensor().copy().unwrap();
+            // The loss is about 4 and rounded at 5e-7; a change of 4e-3 shows its slope to about 1e-3, and its curvature
+            // is left out by taking both sides.
+            let h = 2e-3 / norm;
+            let at = |h: f64| {
+                p.var.set(&(&before + (&grad * (h / norm)).unwrap()).unwrap()).unwrap();
+                value()
+            };
+            let slope = (at(h) - at(-h)) / (2.0 * h);
+            p.var.set(&before).unwrap();
+            assert!((slope / norm - 1.0).abs() < 0.02, "{name}: {slope} for {norm}");
         }
     }
 }

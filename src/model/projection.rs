@@ -1,6 +1,6 @@
 //! Weights by what they are for: linear maps of blocks, the head, and what of them is trained.
 
-use super::kernels;
+use super::kernels::{self, CappedHead, HeadWeight};
 use crate::error::Result;
 use candle_core::{Tensor, Var};
 use std::ops::Range;
@@ -42,7 +42,14 @@ impl Projection {
 }
 
 /// How hidden states become logits.
-pub enum Unembedding {
+pub struct Unembedding {
+    pub matrix: HeadMatrix,
+    /// Logits l become `cap * tanh(l / cap)`.
+    pub cap: Option<f64>,
+}
+
+/// The matrix of a head.
+pub enum HeadMatrix {
     /// `[d_model, d_vocab]`
     Own(Tensor),
     /// The embedding `[d_vocab, d_model]` itself, where it is trained.
@@ -51,18 +58,23 @@ pub enum Unembedding {
 
 impl Unembedding {
     /// As the loss takes it.
-    pub fn kernel(&self) -> kernels::HeadWeight<'_> {
-        match self {
-            Unembedding::Own(w) => kernels::HeadWeight::Own(w),
-            Unembedding::Tied(w) => kernels::HeadWeight::Tied(w),
-        }
+    pub fn kernel(&self) -> CappedHead<'_> {
+        let weight = match &self.matrix {
+            HeadMatrix::Own(w) => HeadWeight::Own(w),
+            HeadMatrix::Tied(w) => HeadWeight::Tied(w),
+        };
+        CappedHead { weight, cap: self.cap }
     }
 
     /// `[row, d_model]` to `[row, d_vocab]`.
     pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Unembedding::Own(w) => kernels::linear(normed, w)?,
-            Unembedding::Tied(w) => kernels::linear(normed, &w.t()?)?,
+        let logits = match &self.matrix {
+            HeadMatrix::Own(w) => kernels::linear(normed, w)?,
+            HeadMatrix::Tied(w) => kernels::linear(normed, &w.t()?)?,
+        };
+        Ok(match self.cap {
+            Some(cap) => kernels::softcap(&logits, cap)?,
+            None => logits,
         })
     }
 }

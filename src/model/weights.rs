@@ -4,7 +4,7 @@ use super::convert;
 use super::linear::Linear;
 use super::load::{Bytes, Dtype, Opening, Purpose};
 use super::missing::{Survey, unexpected};
-use super::projection::{Module, Parameter, Part, Projection, Unembedding};
+use super::projection::{HeadMatrix, Module, Parameter, Part, Projection, Unembedding};
 use super::shards::Tensors;
 use crate::error::{Error, Result};
 use crate::rng::stream;
@@ -169,16 +169,18 @@ impl<'a> Weights<'a> {
             let (d_vocab, d_model) = embedding.dims2()?;
             let weight = self.read(name, &[d_vocab, d_model])?.t()?.contiguous()?;
             let part = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
-            return Ok(Unembedding::Own(self.hand_out(weight, vec![part])?));
+            let matrix = HeadMatrix::Own(self.hand_out(weight, vec![part])?);
+            return Ok(Unembedding { matrix, cap: None });
         }
         // A head that is tied and stored all the same says nothing new.
         self.taken.insert(name.into());
         // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
         // transposed matrix cost more to pack than to multiply.
-        Ok(match self.purpose {
-            Purpose::Run => Unembedding::Own(embedding.t()?.contiguous()?),
-            Purpose::Adapt | Purpose::Train => Unembedding::Tied(embedding.clone()),
-        })
+        let matrix = match self.purpose {
+            Purpose::Run => HeadMatrix::Own(embedding.t()?.contiguous()?),
+            Purpose::Adapt | Purpose::Train => HeadMatrix::Tied(embedding.clone()),
+        };
+        Ok(Unembedding { matrix, cap: None })
     }
 
     /// What is worth saying about tensors that nobody asked for.

@@ -49,8 +49,6 @@ pub struct Decoder {
     pub parallel: bool,
     pub norm: Norm,
     pub head: Unembedding,
-    /// Logits l become `cap * tanh(l / cap)`.
-    pub logit_cap: Option<f64>,
 }
 
 /// The points of a block whose attention and MLP read the same stream.
@@ -120,14 +118,6 @@ impl Lm for Decoder {
 
     fn unembedding(&self) -> &Unembedding {
         &self.head
-    }
-
-    fn unembed(&self, x: &Tensor) -> Result<Tensor> {
-        let logits = self.head.logits(&self.final_norm(x)?)?;
-        Ok(match self.logit_cap {
-            Some(cap) => kernels::softcap(&logits, cap)?,
-            None => logits,
-        })
     }
 
     fn projections(&self) -> Vec<&Projection> {

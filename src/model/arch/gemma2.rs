@@ -6,12 +6,12 @@ use super::llama::LAYERS;
 use super::parts::{Mlp, Norm, QkNorm};
 use super::sizes::{self, Windows};
 use crate::axes::{Dims, Layer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::config::{Config, Rope};
 use crate::model::kernels::{Act, Attention, RopeTable};
 use crate::model::linear::Linear;
 use crate::model::weights::Weights;
-use crate::model::{Lm, Purpose};
+use crate::model::{Lm, Unembedding};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -58,10 +58,6 @@ impl Gemma {
 
     /// Reads the weights.
     pub fn build(mut self, c: &Config, weights: &mut Weights) -> Result<Box<dyn Lm>> {
-        if self.logit_cap.is_some() && weights.purpose() != Purpose::Run {
-            let hint = "set final_logit_softcapping to null in a copy of config.json to train without it";
-            return Err(Error::refused("training does not reach through logits under a soft cap", hint));
-        }
         let d = self.dims;
         self.dims.n_ctx = self.ropes[0].reach(d.n_ctx);
         let table = |rope: &Rope| rope.table(c, d.d_head, self.dims.n_ctx).map(Arc::new);
@@ -73,6 +69,7 @@ impl Gemma {
         }
         let norm = Norm::rms(weights, "model.norm", d.d_model, self.eps, 1.0)?;
         let head = weights.unembedding("lm_head.weight", self.tied, &embedding)?;
+        let head = Unembedding { cap: self.logit_cap, ..head };
         Ok(Box::new(Decoder {
             dims: self.dims,
             trained: self.ropes[0].trained,
@@ -83,7 +80,6 @@ impl Gemma {
             parallel: false,
             norm,
             head,
-            logit_cap: self.logit_cap,
         }))
     }
 

@@ -86,18 +86,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     }
     let norm = Norm::layer(weights, &format!("{prefix}ln_f"), d_model, eps)?;
     let head = weights.unembedding("lm_head.weight", tied, &embedding)?;
-    let (embedding_scale, positions, logit_cap) = (None, Some(positions), None);
+    let (embedding_scale, positions) = (None, Some(positions));
     let (trained, parallel) = (d.n_ctx, false);
-    Ok(Box::new(Decoder {
-        dims: d,
-        trained,
-        embedding,
-        embedding_scale,
-        positions,
-        blocks,
-        parallel,
-        norm,
-        head,
-        logit_cap,
-    }))
+    Ok(Box::new(Decoder { dims: d, trained, embedding, embedding_scale, positions, blocks, parallel, norm, head }))
 }

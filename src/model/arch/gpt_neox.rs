@@ -64,19 +64,8 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     }
     let norm = Norm::layer(weights, "gpt_neox.final_layer_norm", d.d_model, eps)?;
     let head = weights.unembedding("embed_out.weight", tied, &embedding)?;
-    let (trained, embedding_scale, positions, logit_cap) = (rope.trained, None, None, None);
-    Ok(Box::new(Decoder {
-        dims: d,
-        trained,
-        embedding,
-        embedding_scale,
-        positions,
-        blocks,
-        parallel,
-        norm,
-        head,
-        logit_cap,
-    }))
+    let (trained, embedding_scale, positions) = (rope.trained, None, None);
+    Ok(Box::new(Decoder { dims: d, trained, embedding, embedding_scale, positions, blocks, parallel, norm, head }))
 }
 
 /// Where all queries, then all keys, then all values stand in rows of `[head, query | key | value]`.

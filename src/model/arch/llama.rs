@@ -82,7 +82,6 @@ impl Family {
             parallel: false,
             norm,
             head,
-            logit_cap: None,
         }))
     }
 

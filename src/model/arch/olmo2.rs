@@ -57,17 +57,6 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let norm = Norm::rms(weights, "model.norm", d.d_model, eps, 0.0)?;
     let head = weights.unembedding("lm_head.weight", tied, &embedding)?;
     let (trained, parallel) = (rope.trained, false);
-    let (embedding_scale, positions, logit_cap) = (None, None, None);
-    Ok(Box::new(Decoder {
-        dims: d,
-        trained,
-        embedding,
-        embedding_scale,
-        positions,
-        blocks,
-        parallel,
-        norm,
-        head,
-        logit_cap,
-    }))
+    let (embedding_scale, positions) = (None, None);
+    Ok(Box::new(Decoder { dims: d, trained, embedding, embedding_scale, positions, blocks, parallel, norm, head }))
 }

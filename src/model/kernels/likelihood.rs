@@ -11,7 +11,7 @@ use std::sync::Arc;
 const CHUNK: usize = 256;
 
 /// The matrix behind the last norm.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum HeadWeight<'a> {
     /// `[d_model, d_vocab]`
     Own(&'a Tensor),
@@ -27,17 +27,31 @@ impl HeadWeight<'_> {
     }
 }
 
+/// The head as a loss takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct CappedHead<'a> {
+    pub weight: HeadWeight<'a>,
+    /// Logits l are `cap * tanh(l / cap)`.
+    pub cap: Option<f64>,
+}
+
+impl<'a> From<HeadWeight<'a>> for CappedHead<'a> {
+    fn from(weight: HeadWeight<'a>) -> CappedHead<'a> {
+        CappedHead { weight, cap: None }
+    }
+}
+
 /// `sum over rows of weight * -ln p(target)`, a scalar, for `h [row, d_model]` and one target and weight per row.
 ///
 /// Rows of weight 0 cost nothing. The sum is taken in f64.
-pub fn cross_entropy(
+pub fn cross_entropy<'a>(
     h: &Tensor,
-    head: HeadWeight<'_>,
+    head: impl Into<CappedHead<'a>>,
     targets: Arc<Vec<u32>>,
     weights: Arc<Vec<f32>>,
 ) -> Result<Tensor> {
-    let h = h.contiguous()?;
-    let w = head.tensor();
+    let (h, head) = (h.contiguous()?, head.into());
+    let w = head.weight.tensor();
     let wanted = [tape::is_wanted(&h), tape::is_wanted(w)];
     by_type!(h.dtype(), "cross_entropy", T => {
         let done = run::<T>(&h, head, &targets, Some(&weights), wanted)?;
@@ -59,8 +73,8 @@ pub fn cross_entropy(
 }
 
 /// `-ln p(target)` of every row, in nats; no gradient.
-pub fn nll(h: &Tensor, head: HeadWeight<'_>, targets: &[u32]) -> Result<Vec<f32>> {
-    let h = h.contiguous()?;
+pub fn nll<'a>(h: &Tensor, head: impl Into<CappedHead<'a>>, targets: &[u32]) -> Result<Vec<f32>> {
+    let (h, head) = (h.contiguous()?, head.into());
     by_type!(h.dtype(), "nll", T => {
         let done = run::<T>(&h, head, targets, None, [false; 2])?;
         Ok(done.rows.into_iter().map(|v| v as f32).collect())
@@ -77,14 +91,14 @@ struct Done<T> {
 
 fn run<T: Real>(
     h: &Tensor,
-    head: HeadWeight<'_>,
+    head: CappedHead<'_>,
     targets: &[u32],
     weights: Option<&[f32]>,
     wanted: [bool; 2],
 ) -> Result<Done<T>> {
     let (rows, d) = h.dims2()?;
-    let tied = matches!(head, HeadWeight::Tied(_));
-    let w = head.tensor().contiguous()?;
+    let tied = matches!(head.weight, HeadWeight::Tied(_));
+    let w = head.weight.tensor().contiguous()?;
     let (a, b) = w.dims2()?;
     let (width, vocab) = if tied { (b, a) } else { (a, b) };
     if width != d || targets.len() != rows || weights.is_some_and(|w| w.len() != rows) {
@@ -103,6 +117,11 @@ fn run<T: Real>(
                 let mine: Vec<T> = part.iter().flat_map(|r| &h[r * d..(r + 1) * d]).copied().collect();
                 let mine = Matrix::new(&mine, part.len(), d);
                 let mut logits = multiply(mine, if tied { stored.t() } else { stored });
+                let mut capped = Vec::new();
+                if let Some(cap) = head.cap {
+                    vectorised(Cap { logits: &mut logits, cap: T::of(cap) });
+                    capped.clone_from(&logits);
+                }
                 let of: Vec<(u32, T)> =
                     part.iter().map(|r| (targets[*r], weights.map_or(T::ONE, |w| T::of(w[*r].into())))).collect();
                 let each = vectorised(Losses { logits: &mut logits, vocab, of: &of });
@@ -111,6 +130,11 @@ fn run<T: Real>(
                         done.loss += each.iter().zip(&of).map(|(l, (_, w))| l.to_f64() * w.to_f64()).sum::<f64>()
                     }
                     None => done.rows.extend(each.iter().map(|l| l.to_f64())),
+                }
+                if let Some(cap) = head.cap {
+                    // The slope of cap * tanh(l / cap) is 1 - (value / cap)^2.
+                    let inv = T::of(1.0 / cap);
+                    logits.iter_mut().zip(&capped).for_each(|(s, v)| *s *= T::ONE - (*v * inv) * (*v * inv));
                 }
                 let slopes = Matrix::new(&logits, part.len(), vocab);
                 if wanted[0] {
@@ -130,6 +154,21 @@ fn run<T: Real>(
         })
     })?;
     Ok(done)
+}
+
+/// Puts logits under a soft cap.
+struct Cap<'a, T> {
+    logits: &'a mut [T],
+    cap: T,
+}
+
+impl<T: Real> Kernel for Cap<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: pulp::Simd>(self, _: S) {
+        let inv = T::ONE / self.cap;
+        self.logits.iter_mut().for_each(|l| *l = self.cap * (*l * inv).tanh_fast());
+    }
 }
 
 /// Turns logits into `weight * (p - [target])`, and gives `-ln p(target)` of every row.
@@ -186,6 +225,11 @@ mod tests {
     fn gradient_agrees_with_finite_differences() {
         let (targets, weights) = task();
         let loss = |h: &Tensor, head: HeadWeight| cross_entropy(h, head, targets.clone(), weights.clone());
+        let capped = |h: &Tensor, weight: HeadWeight| {
+            cross_entropy(h, CappedHead { weight, cap: Some(0.7) }, targets.clone(), weights.clone())
+        };
+        check_gradients(&[&[4, 3], &[3, 5]], |x| capped(&x[0], HeadWeight::Own(&x[1])));
+        check_gradients(&[&[4, 3], &[5, 3]], |x| capped(&x[0], HeadWeight::Tied(&x[1])));
         check_gradients(&[&[4, 3], &[3, 5]], |x| loss(&x[0], HeadWeight::Own(&x[1])));
         check_gradients(&[&[4, 3], &[5, 3]], |x| loss(&x[0], HeadWeight::Tied(&x[1])));
     }

@@ -31,7 +31,7 @@ pub use attention::{Attention, HeadCache, attend, attend_cached};
 pub use bias::add_bias;
 pub use embed::embed;
 pub use layer_norm::layer_norm;
-pub use likelihood::{HeadWeight, cross_entropy, nll};
+pub use likelihood::{CappedHead, HeadWeight, cross_entropy, nll};
 pub use linear::linear;
 pub use low_rank::{LowRankPart, linear_with_low_rank};
 pub use norm::rms_norm;
