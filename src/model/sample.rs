@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// How a token is drawn from its logits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,16 +46,17 @@ impl Sampling {
         let top = f64::from(logits[best]);
         let mut weights: Vec<f64> = logits.iter().map(|l| ((f64::from(*l) - top) / self.temperature).exp()).collect();
         if self.top_p < 1.0 {
-            let mut order: Vec<usize> = (0..weights.len()).collect();
-            order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b)));
+            // Weights are at least 0, so that their bits are in their order; a heap, because few are taken of many.
+            let by_weight = weights.iter().enumerate().map(|(i, w)| (w.to_bits(), Reverse(i)));
+            let mut heap: BinaryHeap<(u64, Reverse<usize>)> = by_weight.collect();
             let (total, mut sum) = (weights.iter().sum::<f64>(), 0.0);
-            for i in order {
-                let keep = sum < self.top_p * total;
+            let mut kept = vec![0.0; weights.len()];
+            while sum < self.top_p * total {
+                let Some((_, Reverse(i))) = heap.pop() else { break };
                 sum += weights[i];
-                if !keep {
-                    weights[i] = 0.0;
-                }
+                kept[i] = weights[i];
             }
+            weights = kept;
         }
         let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
         let mut last = best;
