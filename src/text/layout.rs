@@ -7,7 +7,7 @@
 
 use super::ASSISTANT;
 use super::encoded::{Message, Span, TokenPlace};
-use super::template::{ChatTemplate, Open};
+use super::template::Open;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -32,17 +32,53 @@ impl Layout {
         let starts_in = self.parts.get(first).or(self.parts.last());
         content.or(starts_in).map_or(TokenPlace { turn: None, span: Span::Header }, |(_, place)| *place)
     }
+
+    /// The bytes of a turn's header; the generation header is that of the turn behind the last one.
+    pub(super) fn header(&self, turn: usize) -> Option<Range<usize>> {
+        let of = TokenPlace { turn: Some(turn), span: Span::Header };
+        self.parts.iter().find(|(_, place)| *place == of).map(|(bytes, _)| bytes.clone())
+    }
+
+    /// A layout of parts that are known, which must follow one another. A part that is content is also printed.
+    pub(super) fn of_parts(parts: Vec<(String, TokenPlace)>, n: usize) -> Layout {
+        let mut layout = Layout { text: String::new(), contents: vec![None; n], printed: vec![], parts: vec![] };
+        for (text, place) in parts {
+            let bytes = layout.text.len()..layout.text.len() + text.len();
+            layout.text += &text;
+            if let (Some(turn), Span::Content) = (place.turn, place.span) {
+                layout.contents[turn] = Some(bytes.clone());
+                layout.printed.push((turn, bytes.clone()));
+            }
+            layout.parts.push((bytes, place));
+        }
+        layout
+    }
+
+    /// Writes other text over parts of headers; `edits` are in order, apart and not empty. Gives where each text is then.
+    pub(super) fn write_over(&mut self, edits: &[(Range<usize>, &str)]) -> Vec<Range<usize>> {
+        let moved = |at: usize| {
+            let before = edits.iter().take_while(|(bytes, _)| bytes.end <= at);
+            before.fold(at, |at, (bytes, text)| at + text.len() - bytes.len())
+        };
+        let range = |bytes: &Range<usize>| moved(bytes.start)..moved(bytes.end);
+        self.contents.iter_mut().flatten().for_each(|c| *c = range(c));
+        self.printed.iter_mut().for_each(|(_, c)| *c = range(c));
+        self.parts.iter_mut().for_each(|(p, _)| *p = range(p));
+        let places = edits.iter().map(|(bytes, text)| moved(bytes.start)..moved(bytes.start) + text.len()).collect();
+        for (bytes, text) in edits.iter().rev() {
+            self.text.replace_range(bytes.clone(), text);
+        }
+        places
+    }
 }
 
-/// Renders the conversation and finds its parts.
+/// Finds the parts of `text`, which is the rendering of the conversation.
 ///
 /// # Errors
-/// What the template raises, and contents that cannot be located.
-pub(super) fn find(template: &ChatTemplate, messages: &[Message], generation: bool) -> Result<Layout> {
-    let open = template.open()?;
-    let text = open.render(messages, generation)?;
-    let marks = Marks::choose(template.source(), &text, messages)?;
-    let finder = Finder { open: &open, messages, generation, plain: &text, marks };
+/// Contents that cannot be located.
+pub(super) fn find(open: &Open, messages: &[Message], generation: bool, text: String) -> Result<Layout> {
+    let marks = Marks::choose(open.of.source(), &text, messages)?;
+    let finder = Finder { open, messages, generation, plain: &text, marks };
     let mut contents = Vec::with_capacity(messages.len());
     let mut printed = Vec::new();
     let mut at_once = finder.all_at_once();
