@@ -1,12 +1,13 @@
-//! `--adapter`, `--merge-adapters` and `--random-weights`: what a model is run with.
+//! `--adapter`, `--merge-adapters`, `--random-weights` and the chat template: what a model is run with.
 
+use super::chatting::ChatArgs;
 use crate::error::{Error, Result};
 use crate::model::{Adapter, Filling, Model, Purpose, Source};
 use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
 
-/// What stands beside the weights of the model, or in their place.
+/// What stands beside the weights of the model, or in their place; and how it is talked to.
 #[derive(Args, Clone, Default)]
 pub struct AdapterArgs {
     /// LoRA adapter: a folder as Python's PEFT writes it, and a name for it; may be given several times
@@ -18,6 +19,8 @@ pub struct AdapterArgs {
     /// Run a model of the same shape with random weights of this seed: the null of a measurement
     #[arg(long, value_name = "SEED")]
     random_weights: Option<u64>,
+    #[command(flatten)]
+    pub chat: ChatArgs,
 }
 
 fn named(text: &str) -> Result<(String, PathBuf), String> {
@@ -53,6 +56,7 @@ impl AdapterArgs {
                 model.add(adapter)?;
             }
         }
+        self.chat.apply(&mut model.text)?;
         model.default_adapter = (model.adapters.len() == 1).then_some(0);
         Ok(model)
     }

@@ -4,10 +4,13 @@
 
 mod adapters;
 mod capture;
+mod chatting;
 mod generate;
 mod inspect;
 mod progress;
+mod shown;
 mod study;
+mod template;
 mod train;
 mod world;
 
@@ -35,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts/activations.safetensors
+  personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
 
@@ -56,6 +60,8 @@ enum Command {
     Finetune(train::FinetuneArgs),
     /// Say what a file or a model folder holds, and whether it is sound
     Inspect(inspect::InspectArgs),
+    /// Show how conversations become tokens: template, spans, speakers
+    Template(template::TemplateArgs),
     /// Write the text of a planted world, its tokenizer and its truth
     World(world::WorldArgs),
 }
@@ -110,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Template(args) => template::template(args),
         Command::World(args) => world::world(args),
     };
     match done {

@@ -20,6 +20,12 @@ pub struct ChatOptions {
 }
 
 impl Text {
+    /// What is said where a conversation with a system turn is rendered; `None` if the template writes it as it is.
+    pub fn system_note(&self) -> Option<String> {
+        let messages = [Message::new(SYSTEM, "y"), Message::new(USER, "x")];
+        self.chat(&messages, true).ok()?.warnings.into_iter().next()
+    }
+
     /// As [`Text::chat_with`] with no options but the generation header.
     ///
     /// # Errors

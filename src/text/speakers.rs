@@ -81,8 +81,8 @@ pub(super) fn plain(
     if messages.iter().any(|m| m.speaker.is_none()) {
         return Err(Error::refused(
             format!("{place} has no chat template"),
-            "use \"text\" prompts, which need none; give a template with --chat-template FILE; or name a \"speaker\" for \
-             every message, which is then written in front of what it says",
+            "use \"text\" prompts, which need none; give a template: --chat-template FILE, or chat_template.jinja beside \
+             tokenizer.json; or name a \"speaker\" for every message, which is then written in front of what it says",
         ));
     }
     let place = |turn, span| TokenPlace { turn, span };
