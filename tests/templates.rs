@@ -106,6 +106,12 @@ fn ids_and_spans_of_every_family_are_those_of_transformers() {
                 let said = text.decode(&e.tokens[turn.content.clone()]).unwrap();
                 assert_eq!(said.trim(), says.as_str().unwrap().trim(), "{of}: {turn:?}");
             }
+            // Every turn is closed, but for system texts that stand in a user's turn.
+            for (i, turn) in e.turns.iter().enumerate() {
+                let inside = turn.role == "system" && (name.starts_with("gemma") || name.starts_with("mistral"));
+                let end = TokenPlace { turn: Some(i), span: Span::End };
+                assert_eq!(e.places.contains(&end), !inside, "{of}: turn {i}");
+            }
             match case["refuses"].as_str() {
                 Some(why) => {
                     assert!(e.warnings.len() == 1 && e.warnings[0].contains(why), "{of}: {:?}", e.warnings);
@@ -180,12 +186,13 @@ fn a_speaker_has_a_header_in_every_family_whose_template_writes_names() {
             let tokens = e.tokens.iter().zip(&e.places).filter(|(_, p)| **p == wanted);
             tokens.map(|(t, _)| text.shown(*t)).collect()
         };
-        assert_eq!(shown(&e, 1), header, "{name}");
+        // After a special token, piece tokenizers put a space in front.
+        assert_eq!(shown(&e, 1).trim_start(), header, "{name}");
         let said = text.decode(&e.tokens[e.turns[1].content.clone()]).unwrap();
         assert_eq!(said.trim(), "I, assistant.", "{name}");
         let reply = ChatOptions { generation_header: true, reply_as: Some("Zoe".into()), ..ChatOptions::default() };
         let asked = text.chat_with(&messages[..1], &reply).unwrap();
-        assert!(header.starts_with(shown(&asked, 1).trim_end()), "{name}: {}", shown(&asked, 1));
+        assert!(header.starts_with(shown(&asked, 1).trim()), "{name}: {}", shown(&asked, 1));
         assert!(shown(&asked, 1).contains("Zoe"), "{name}");
     }
 }

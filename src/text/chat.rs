@@ -66,7 +66,8 @@ impl Text {
                 let mut variables = self.variables.clone();
                 variables.extend(options.variables.clone());
                 warnings.extend(unknown(template, &options.variables));
-                let (open, mut layout) = render(template.open(variables)?, messages, generation, &mut warnings)?;
+                let (open, mut layout) =
+                    self.rendered(template.open(variables)?, messages, generation, &mut warnings)?;
                 let named = speakers::write(&open, &mut layout, messages, reply_as, &self.guarded)?;
                 (layout, named)
             }
@@ -99,6 +100,48 @@ impl Text {
         let mut encoded = self.place_tokens(messages, &layout, &pieces, generation);
         (encoded.reply_as, encoded.warnings) = (reply_as.map(str::to_string), warnings);
         Ok(encoded)
+    }
+
+    /// Renders and finds the parts; a system turn that is refused or dropped goes to the first user turn.
+    fn rendered<'t>(
+        &self,
+        mut open: Open<'t>,
+        messages: &[Message],
+        generation: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Open<'t>, Layout)> {
+        let system = messages.first().filter(|m| m.role == SYSTEM && messages.iter().any(|m| m.role == USER));
+        let added = |text: &str| self.guarded.added_in(text);
+        let instead = "its text stands before the first user turn's instead, two newlines between";
+        let text = match open.render(messages, generation) {
+            Ok(text) => {
+                let layout = layout::find(&open, messages, generation, text, &added)?;
+                let dropped = layout.contents[0].is_none();
+                if !system.is_some_and(|s| dropped && !s.content.trim().is_empty()) {
+                    return Ok((open, layout));
+                }
+                open.system_in_user = true;
+                let Ok(text) = open.render(messages, generation) else {
+                    open.system_in_user = false;
+                    warnings.push(format!("{}: the template drops the system turn", open.of.name()));
+                    return Ok((open, layout));
+                };
+                warnings.push(format!("{}: the template drops the system turn; {instead}", open.of.name()));
+                text
+            }
+            Err(refused @ Error::Refused { .. }) if system.is_some() => {
+                open.system_in_user = true;
+                let Ok(text) = open.render(messages, generation) else {
+                    open.system_in_user = false;
+                    return Err(stopped_at(&open, messages, refused));
+                };
+                warnings.push(format!("{refused}; the system turn is left out and {instead}"));
+                text
+            }
+            Err(e) => return Err(stopped_at(&open, messages, e)),
+        };
+        let layout = layout::find(&open, messages, generation, text, &added)?;
+        Ok((open, layout))
     }
 
     fn check(&self, messages: &[Message], generation: bool, reply_as: Option<&str>) -> Result<()> {
@@ -184,46 +227,6 @@ impl Text {
         let tokens = pieces.iter().map(|p| p.id).collect();
         Encoded { tokens, places, turns, generation_header, reply_as: None, warnings: vec![] }
     }
-}
-
-/// Renders and finds the parts; a system turn that is refused or dropped goes to the first user turn.
-fn render<'t>(
-    mut open: Open<'t>,
-    messages: &[Message],
-    generation: bool,
-    warnings: &mut Vec<String>,
-) -> Result<(Open<'t>, Layout)> {
-    let system = messages.first().filter(|m| m.role == SYSTEM && messages.iter().any(|m| m.role == USER));
-    let instead = "its text stands before the first user turn's instead, two newlines between";
-    let text = match open.render(messages, generation) {
-        Ok(text) => {
-            let layout = layout::find(&open, messages, generation, text)?;
-            let dropped = layout.contents[0].is_none();
-            if !system.is_some_and(|s| dropped && !s.content.trim().is_empty()) {
-                return Ok((open, layout));
-            }
-            open.system_in_user = true;
-            let Ok(text) = open.render(messages, generation) else {
-                open.system_in_user = false;
-                warnings.push(format!("{}: the template drops the system turn", open.of.name()));
-                return Ok((open, layout));
-            };
-            warnings.push(format!("{}: the template drops the system turn; {instead}", open.of.name()));
-            text
-        }
-        Err(refused @ Error::Refused { .. }) if system.is_some() => {
-            open.system_in_user = true;
-            let Ok(text) = open.render(messages, generation) else {
-                open.system_in_user = false;
-                return Err(stopped_at(&open, messages, refused));
-            };
-            warnings.push(format!("{refused}; the system turn is left out and {instead}"));
-            text
-        }
-        Err(e) => return Err(stopped_at(&open, messages, e)),
-    };
-    let layout = layout::find(&open, messages, generation, text)?;
-    Ok((open, layout))
 }
 
 /// The error of a rendering with the message that it stops at: the last of the shortest beginning that fails, too.

@@ -110,6 +110,11 @@ impl Guarded {
         self.special.contains(&id) || self.markup.contains(&id)
     }
 
+    /// Where added tokens stand in a text, in order.
+    pub(super) fn added_in(&self, text: &str) -> Vec<Range<usize>> {
+        self.raw.find(text, |_, _| true).into_iter().map(|m| m.core).collect()
+    }
+
     /// Whether these bytes of a text lie in an added token.
     pub(super) fn in_added_token(&self, text: &str, bytes: &Range<usize>) -> bool {
         let found = self.raw.find(text, |_, core| core.start <= bytes.start && bytes.end <= core.end);

@@ -58,6 +58,11 @@ const DROPS: &str = "\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}";
 
+/// Closes the conversation, and not the turn, where no reply is asked for, as Phi-3's.
+const CLOSES: &str = "\
+{%- for m in messages %}{{- '<|' + m.role + '|>\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{% else %}{{- '<|eot_id|>' }}{% endif %}";
+
 /// Reasoning is cut out of earlier replies and printed apart in the last one.
 const REASONS: &str = "\
 {%- for message in messages %}

@@ -204,6 +204,20 @@ fn a_dropped_message_has_no_tokens_and_an_unstable_end_goes_to_the_next_header()
 }
 
 #[test]
+fn an_end_of_the_conversation_is_told_from_the_end_of_a_turn() {
+    let text = byte_level(CLOSES);
+    let e = check(&text, &talk(&LONG[..4]), true);
+    for i in 0..4 {
+        assert_eq!(part(&text, &e, Some(i), Span::Header), format!("<|{}|>\n", LONG[i].0));
+        assert_eq!(part(&text, &e, Some(i), Span::End), "<|im_end|>\n");
+    }
+    assert_eq!(part(&text, &e, Some(4), Span::Header), "<|assistant|>\n");
+    let e = check(&text, &talk(&LONG[..3]), false);
+    assert_eq!(part(&text, &e, Some(1), Span::End), "<|im_end|>\n");
+    assert_eq!(part(&text, &e, Some(2), Span::End), "<|im_end|>\n<|eot_id|>");
+}
+
+#[test]
 fn reasoning_that_the_template_moves_is_found_all_the_same() {
     let text = byte_level(REASONS);
     let reply = "<think>\nthey ask\n</think>\n\nHoo.";
@@ -308,6 +322,11 @@ fn there_is_never_a_second_beginning_of_sequence_token() {
     assert_eq!(plain.tokens, typed.tokens);
     let chat = text.chat(&talk(&[("user", "hi")]), true).unwrap();
     assert_eq!(chat.tokens.iter().filter(|t| **t == 1).count(), 1);
+    assert!(chat.warnings.is_empty());
+    // A template that writes two is obeyed, but not silently.
+    let doubled = pieces("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}", false);
+    let chat = doubled.chat(&talk(&[("user", "hi")]), false).unwrap();
+    assert!(chat.warnings.len() == 1 && chat.warnings[0].contains("two beginning-of-sequence"), "{:?}", chat.warnings);
     // The file asks for truncation at 8 tokens; a prompt is not cut.
     assert!(text.raw("hi there hi there").unwrap().tokens.len() > 8);
 }
