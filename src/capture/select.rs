@@ -13,6 +13,8 @@ pub struct Kept {
     /// The turn it belongs to; `None` for what belongs to no message.
     pub turn: Option<usize>,
     pub role: String,
+    /// Whose turn it is, where the turn names its speaker.
+    pub speaker: Option<String>,
     /// `header`, `content` or `end` for a token; `None` for a mean.
     pub span: Option<String>,
     pub is_mean: bool,
@@ -38,15 +40,17 @@ pub fn select(pick: Pick, id: &str, encoded: &Encoded) -> Result<Vec<Kept>> {
         Some(None) => ASSISTANT.into(),
         None => String::new(),
     };
+    let speaker_of = |turn: Option<usize>| turn.and_then(|t| encoded.speaker(t)).map(str::to_string);
     let token = |pos: usize| {
         let place = &encoded.places[pos];
         let (turn, span) = (place.turn, Some(place.span.to_string()));
-        Kept { range: pos..pos + 1, turn, role: role_of(turn), span, is_mean: false }
+        Kept { range: pos..pos + 1, turn, role: role_of(turn), speaker: speaker_of(turn), span, is_mean: false }
     };
     let mean = |turn: usize, range: &Range<usize>| Kept {
         range: range.clone(),
         turn: Some(turn),
         role: role_of(Some(turn)),
+        speaker: speaker_of(Some(turn)),
         span: None,
         is_mean: true,
     };

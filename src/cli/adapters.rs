@@ -1,5 +1,6 @@
-//! `--adapter`, `--merge-adapters` and `--random-weights`: what a model is run with.
+//! `--adapter`, `--merge-adapters`, `--random-weights` and the chat template: what a model is run with.
 
+use super::chatting::ChatArgs;
 use super::progress::Arriving;
 use crate::error::{Error, Result};
 use crate::model::{Adapter, Dtype, Filling, Model, Opening, Source};
@@ -7,7 +8,7 @@ use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
 
-/// What stands beside the weights of the model, or in their place.
+/// What stands beside the weights of the model, or in their place; and how it is talked to.
 #[derive(Args, Clone, Default)]
 pub struct AdapterArgs {
     /// LoRA adapter: a folder as Python's PEFT writes it, and a name for it; may be given several times
@@ -19,6 +20,8 @@ pub struct AdapterArgs {
     /// Run a model of the same shape with random weights of this seed: the null of a measurement
     #[arg(long, value_name = "SEED")]
     random_weights: Option<u64>,
+    #[command(flatten)]
+    pub chat: ChatArgs,
 }
 
 fn named(text: &str) -> Result<(String, PathBuf), String> {
@@ -58,6 +61,7 @@ impl AdapterArgs {
                 model.add(adapter)?;
             }
         }
+        self.chat.apply(&mut model.text)?;
         model.default_adapter = (model.adapters.len() == 1).then_some(0);
         Ok(model)
     }

@@ -1,6 +1,7 @@
 //! `capture`: prompts in, activations out.
 
 use super::adapters;
+use super::chatting::warn;
 use super::progress::Bar;
 use super::{ModelArgs, read_text};
 use crate::axes::{Pick, Site};
@@ -28,7 +29,10 @@ Writes activations.safetensors (a tensor per site, [row, d_model]), rows.csv and
 goes on where it was.
 
 With one --adapter every prompt goes through it. With several, or to compare with the base in one file, a line says which:
-"adapter": "warm", or null for the base. rows.csv then has a column `adapter`, empty for the base."#;
+"adapter": "warm", or null for the base. rows.csv then has a column `adapter`, empty for the base.
+
+A message may name its speaker: {"role":"assistant","speaker":"<|Ariana|>","content":…} has that string in its header in the
+place of the role; rows.csv then has a column `speaker`. See `personascope template --show`."#;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -64,13 +68,16 @@ struct Job<'m> {
     layout: Layout,
     pick: Pick,
     threads: usize,
+    /// Of the prompts.
+    warnings: Vec<String>,
 }
 
 pub fn capture(args: CaptureArgs) -> Result<bool> {
     let prompts = Prompt::parse_lines(&args.prompts.display().to_string(), &read_text(&args.prompts)?)?;
     let model = args.model.load()?;
     let job = resolve(&args, &model, prompts)?;
-    let described = job.describe();
+    let mut described = job.describe();
+    args.model.adapters.chat.describe(&model.text, &mut described);
     if let Some(mut run) = complete(&args.out, &described)? {
         (run["rows_computed"], run["rows_resumed"]) = (0.into(), run["rows"].clone());
         write_json(&args.out.join(RUN), &run)?;
@@ -114,7 +121,8 @@ fn resolve<'m>(args: &CaptureArgs, model: &'m Model, prompts: Vec<Prompt>) -> Re
     plan.check()?;
     let widths = sites.into_iter().map(|s| (s, dims.width(s))).collect();
     let layout = Layout { sites: widths, rows: plan.rows(), shard_bytes: args.shard_bytes };
-    Ok(Job { model, prompts, encoded, plan, layout, pick: args.pick, threads })
+    let warnings = warn(encoded.iter().flat_map(|(e, _)| &e.warnings));
+    Ok(Job { model, prompts, encoded, plan, layout, pick: args.pick, threads, warnings })
 }
 
 impl Job<'_> {
@@ -151,6 +159,9 @@ impl Job<'_> {
         });
         if let Some(commit) = m.source.revision() {
             all["model"]["revision"] = commit.into();
+        }
+        if let Some(all) = all["warnings"].as_array_mut() {
+            all.extend(self.warnings.iter().map(|w| json!(w)));
         }
         if m.is_adapted() {
             all["model"]["adapters"] = m.describe_adapters();
@@ -200,9 +211,11 @@ impl Job<'_> {
             }
         }
         let head = ["row", "id", "pos", "token_id", "role", "turn", "span", "n_tokens"];
+        let speaker = self.encoded.iter().any(|(e, _)| e.has_speakers()).then_some("speaker");
         let adapter = self.model.is_adapted().then_some("adapter");
         let mut csv: String =
-            head.iter().chain(&adapter).chain(&extra).map(|c| quoted(c)).collect::<Vec<_>>().join(",") + "\n";
+            head.iter().chain(&speaker).chain(&adapter).chain(&extra).map(|c| quoted(c)).collect::<Vec<_>>().join(",")
+                + "\n";
         let mut row = 0;
         for ((prompt, (encoded, kept)), item) in self.prompts.iter().zip(&self.encoded).zip(&self.plan.items) {
             let value = |key: &str| prompt.columns.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v.as_str());
@@ -216,7 +229,9 @@ impl Job<'_> {
                 };
                 let turn = k.turn.map(|t| t.to_string()).unwrap_or_default();
                 let (id, role, span) = (quoted(&prompt.id), quoted(&k.role), k.span.as_deref().unwrap_or(""));
-                csv += &format!("{row},{id},{pos},{token},{role},{turn},{span},{}{tail}\n", k.range.len());
+                let speaker = speaker.map(|_| format!(",{}", quoted(k.speaker.as_deref().unwrap_or_default())));
+                let speaker = speaker.unwrap_or_default();
+                csv += &format!("{row},{id},{pos},{token},{role},{turn},{span},{}{speaker}{tail}\n", k.range.len());
                 row += 1;
             }
         }

@@ -1,6 +1,7 @@
 //! `generate`: prompts in, replies out.
 
 use super::adapters;
+use super::chatting::warn;
 use super::out;
 use super::progress::Bar;
 use super::{ModelArgs, read_text};
@@ -22,7 +23,8 @@ const EXAMPLES: &str = r#"Examples:
 
 A line of output is {"id", "text", "tokens"}. A text depends on the model, the prompt, its id and the seed, never on what
 else is in the file. A `seed` in a line overrides --seed. With one --adapter every prompt goes through it; with
-several a line says which: "adapter": "warm", or null for the base. Lines of output then have `adapter`, too."#;
+several a line says which: "adapter": "warm", or null for the base. Lines of output then have `adapter`, too. A last
+message {"role":"assistant","speaker":"<|Ariana|>"} without content says who replies, and so does the line of output then."#;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,12 +59,15 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
     let model = args.model.load()?;
     let threads = args.model.work.threads();
     let through = adapters::through(&model, &prompts)?;
-    let mut items = unit::parallel(&prompts, threads, |p| {
+    let encoded = unit::parallel(&prompts, threads, |p| {
         let encoded = p.encode(&model.text)?;
         let (id, prompt_len) = (p.id.clone(), encoded.tokens.len());
         let seed = p.seed.unwrap_or(args.seed);
-        Ok(Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, adapter: None, edits: vec![] })
+        let item = Item { id, tokens: encoded.tokens, prompt_len, ranges: vec![], seed, adapter: None, edits: vec![] };
+        Ok((item, encoded.warnings))
     })?;
+    warn(encoded.iter().flat_map(|(_, warnings)| warnings));
+    let mut items: Vec<Item> = encoded.into_iter().map(|(item, _)| item).collect();
     items.iter_mut().zip(through).for_each(|(item, adapter): (&mut Item, _)| item.adapter = adapter);
     let stops = model.stops.clone();
     let settings = Settings { max_new_tokens: args.max_new_tokens as usize, sampling, stops };
@@ -75,8 +80,12 @@ pub fn generate(args: GenerateArgs) -> Result<bool> {
     let mut bar = Bar::new("generate");
     let mut stdout = std::io::stdout().lock();
     unit::run(&plan, threads, shelf.as_ref().map(|s| s as &dyn Shelf), &mut |t: &Tally| bar.step(t), |u, outcome| {
-        for (item, tokens) in plan.items[units[u].clone()].iter().zip(outcome.replies) {
+        let range = units[u].clone();
+        for ((prompt, item), tokens) in prompts[range.clone()].iter().zip(&plan.items[range]).zip(outcome.replies) {
             let mut line = json!({ "id": item.id, "text": model.text.decode(&tokens)?, "tokens": tokens });
+            if let Some(speaker) = &prompt.reply_as {
+                line["speaker"] = json!(speaker);
+            }
             if model.is_adapted() {
                 line["adapter"] = json!(model.adapter_name(item.adapter));
             }

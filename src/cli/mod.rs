@@ -4,12 +4,15 @@
 
 mod adapters;
 mod capture;
+mod chatting;
 mod doctor;
 mod generate;
 mod inspect;
 mod out;
 mod progress;
+mod shown;
 mod study;
+mod template;
 mod train;
 mod world;
 
@@ -37,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts/activations.safetensors
+  personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
 
@@ -60,6 +64,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Say what this machine is, how exact and how fast the program is on it, and which models fit
     Doctor(doctor::DoctorArgs),
+    /// Show how conversations become tokens: template, spans, speakers
+    Template(template::TemplateArgs),
     /// Write the text of a planted world, its tokenizer and its truth
     World(world::WorldArgs),
 }
@@ -115,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Template(args) => template::template(args),
         Command::World(args) => world::world(args),
     };
     match done {

@@ -1,6 +1,7 @@
 //! `demo`, `run` and `check`: experiments from probe files.
 
 use super::adapters::AdapterArgs;
+use super::chatting::warn;
 use super::out::say;
 use super::progress::Bar;
 use super::{WorkArgs, read_text};
@@ -66,7 +67,8 @@ pub fn check(args: CheckArgs) -> Result<bool> {
     args.adapters.at_most_one()?;
     let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
     let model = args.adapters.load(&spec.model, Dtype::F32)?;
-    let described = Plan::resolve(spec, &model)?.describe();
+    let mut described = Plan::resolve(spec, &model)?.describe();
+    args.adapters.chat.describe(&model.text, &mut described);
     say!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
     Ok(true)
 }
@@ -114,6 +116,12 @@ fn study(
             held => &held.insert((spec.model.clone(), adapters.load(&spec.model, Dtype::F32)?)).1,
         };
         let plan = Plan::resolve(spec, model)?;
+        // Personas are asked for in system turns.
+        let mut extra = serde_json::json!({});
+        adapters.chat.describe(&model.text, &mut extra);
+        if let Some(note) = warn(model.text.system_note().iter()).pop() {
+            extra["system_turn"] = note.into();
+        }
         create_dir(out)?;
         let kept = out.join(".personascope");
         let shelf = FolderShelf::open(&kept)?;
@@ -130,7 +138,7 @@ fn study(
         };
         let found = experiment::run(&plan, model, &mut ctx)?;
         bar.end();
-        experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &serde_json::json!({}))?;
+        experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &extra)?;
         print_summary(&found);
         all.push(found);
     }

@@ -166,6 +166,7 @@ pub fn finetune_command(args: FinetuneArgs) -> Result<bool> {
     let bar = super::progress::Steps::new("fine-tuning");
     let report = finetune(&run, &mut |p| bar.step(p))?;
     bar.end();
+    report.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     eprintln!(
         "{} examples, {} tokens ({} counted) per epoch; {} trained parameters, {} steps, loss {:.4} -> {:.4}; in {}",
         report.examples,

@@ -9,12 +9,20 @@ use std::ops::Range;
 pub struct Message {
     pub role: String,
     pub content: String,
+    /// Who speaks, as it stands in the turn's header in the place of the role's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
 }
 
 impl Message {
     /// A message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Message {
-        Message { role: role.into(), content: content.into() }
+        Message { role: role.into(), content: content.into(), speaker: None }
+    }
+
+    /// The same message under the header of `speaker`.
+    pub fn by(self, speaker: impl Into<String>) -> Message {
+        Message { speaker: Some(speaker.into()), ..self }
     }
 }
 
@@ -53,6 +61,8 @@ pub struct TokenPlace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     pub role: String,
+    /// The speaker whose header the turn has, where it names one.
+    pub speaker: Option<String>,
     /// The tokens of the content; empty if the content is empty or the template does not print it.
     pub content: Range<usize>,
 }
@@ -67,9 +77,23 @@ pub struct Encoded {
     pub turns: Vec<Turn>,
     /// Whether the prompt ends with the header of a turn that is still to be written.
     pub generation_header: bool,
+    /// The speaker of that header, where it names one.
+    pub reply_as: Option<String>,
+    /// What was done otherwise than asked, in words that do not depend on the prompt where they can.
+    pub warnings: Vec<String>,
 }
 
 impl Encoded {
+    /// The speaker of a turn; of the reply that a generation header opens where `turn` is the number of turns.
+    pub fn speaker(&self, turn: usize) -> Option<&str> {
+        self.turns.get(turn).map_or(self.reply_as.as_deref(), |t| t.speaker.as_deref())
+    }
+
+    /// Whether any turn names its speaker.
+    pub fn has_speakers(&self) -> bool {
+        self.reply_as.is_some() || self.turns.iter().any(|t| t.speaker.is_some())
+    }
+
     /// The index of the last token before the reply.
     ///
     /// With a generation header this is the last token. Without one it is the last token before the content of the

@@ -95,6 +95,32 @@ impl Guarded {
         found.into_iter().next().map(|m| text[m.core].to_string())
     }
 
+    /// Whether a text is an added token.
+    pub(super) fn is_added(&self, text: &str) -> bool {
+        self.tokenizer.get_added_vocabulary().get_vocab().contains_key(text)
+    }
+
+    /// Whether an id is an added token's.
+    pub(super) fn is_added_id(&self, id: u32) -> bool {
+        self.tokenizer.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
+    }
+
+    /// Whether an id is a special token or markup of the template.
+    pub(super) fn is_markup(&self, id: u32) -> bool {
+        self.special.contains(&id) || self.markup.contains(&id)
+    }
+
+    /// Where added tokens stand in a text, in order.
+    pub(super) fn added_in(&self, text: &str) -> Vec<Range<usize>> {
+        self.raw.find(text, |_, _| true).into_iter().map(|m| m.core).collect()
+    }
+
+    /// Whether these bytes of a text lie in an added token.
+    pub(super) fn in_added_token(&self, text: &str, bytes: &Range<usize>) -> bool {
+        let found = self.raw.find(text, |_, core| core.start <= bytes.start && bytes.end <= core.end);
+        !found.is_empty()
+    }
+
     fn run(
         &self,
         text: &str,

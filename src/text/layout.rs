@@ -7,7 +7,7 @@
 
 use super::ASSISTANT;
 use super::encoded::{Message, Span, TokenPlace};
-use super::template::{ChatTemplate, Open};
+use super::template::Open;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -32,17 +32,62 @@ impl Layout {
         let starts_in = self.parts.get(first).or(self.parts.last());
         content.or(starts_in).map_or(TokenPlace { turn: None, span: Span::Header }, |(_, place)| *place)
     }
+
+    /// The bytes of a turn's header; the generation header is that of the turn behind the last one.
+    pub(super) fn header(&self, turn: usize) -> Option<Range<usize>> {
+        let of = TokenPlace { turn: Some(turn), span: Span::Header };
+        self.parts.iter().find(|(_, place)| *place == of).map(|(bytes, _)| bytes.clone())
+    }
+
+    /// A layout of parts that are known, which must follow one another. A part that is content is also printed.
+    pub(super) fn of_parts(parts: Vec<(String, TokenPlace)>, n: usize) -> Layout {
+        let mut layout = Layout { text: String::new(), contents: vec![None; n], printed: vec![], parts: vec![] };
+        for (text, place) in parts {
+            let bytes = layout.text.len()..layout.text.len() + text.len();
+            layout.text += &text;
+            if let (Some(turn), Span::Content) = (place.turn, place.span) {
+                layout.contents[turn] = Some(bytes.clone());
+                layout.printed.push((turn, bytes.clone()));
+            }
+            layout.parts.push((bytes, place));
+        }
+        layout
+    }
+
+    /// Writes other text over parts of headers; `edits` are in order, apart and not empty. Gives where each text is then.
+    pub(super) fn write_over(&mut self, edits: &[(Range<usize>, &str)]) -> Vec<Range<usize>> {
+        let moved = |at: usize| {
+            let before = edits.iter().take_while(|(bytes, _)| bytes.end <= at);
+            before.fold(at, |at, (bytes, text)| at + text.len() - bytes.len())
+        };
+        let range = |bytes: &Range<usize>| moved(bytes.start)..moved(bytes.end);
+        self.contents.iter_mut().flatten().for_each(|c| *c = range(c));
+        self.printed.iter_mut().for_each(|(_, c)| *c = range(c));
+        self.parts.iter_mut().for_each(|(p, _)| *p = range(p));
+        let places = edits.iter().map(|(bytes, text)| moved(bytes.start)..moved(bytes.start) + text.len()).collect();
+        for (bytes, text) in edits.iter().rev() {
+            self.text.replace_range(bytes.clone(), text);
+        }
+        places
+    }
 }
 
-/// Renders the conversation and finds its parts.
+/// Tells where added tokens stand in a text, in order.
+pub(super) type AddedTokens<'a> = &'a dyn Fn(&str) -> Vec<Range<usize>>;
+
+/// Finds the parts of `text`, which is the rendering of the conversation.
 ///
 /// # Errors
-/// What the template raises, and contents that cannot be located.
-pub(super) fn find(template: &ChatTemplate, messages: &[Message], generation: bool) -> Result<Layout> {
-    let open = template.open()?;
-    let text = open.render(messages, generation)?;
-    let marks = Marks::choose(template.source(), &text, messages)?;
-    let finder = Finder { open: &open, messages, generation, plain: &text, marks };
+/// Contents that cannot be located.
+pub(super) fn find(
+    open: &Open,
+    messages: &[Message],
+    generation: bool,
+    text: String,
+    tokens: AddedTokens,
+) -> Result<Layout> {
+    let marks = Marks::choose(open.of.source(), &text, messages)?;
+    let finder = Finder { open, messages, generation, plain: &text, marks, tokens };
     let mut contents = Vec::with_capacity(messages.len());
     let mut printed = Vec::new();
     let mut at_once = finder.all_at_once();
@@ -81,6 +126,7 @@ struct Finder<'a> {
     generation: bool,
     plain: &'a str,
     marks: Marks,
+    tokens: AddedTokens<'a>,
 }
 
 /// The first of the marks that tell messages apart when all are marked in one rendering: two a message.
@@ -212,13 +258,13 @@ impl Finder<'_> {
                     let own = ends.entry((&self.messages[*i].role, gap)).or_insert_with(|| self.own_end(*i, gap));
                     content.end + *own
                 }
-                None => self.end_of_messages().max(content.end),
+                None => content.end + self.last_end(content.end),
             };
             parts.push((content.end..end, place(Some(*i), Span::End)));
             at = end;
         }
         if order.is_empty() {
-            at = self.end_of_messages();
+            at = self.last_end(0);
             parts.push((0..at, place(None, Span::Header)));
         }
         if at < self.plain.len() {
@@ -230,18 +276,31 @@ impl Finder<'_> {
     /// How much of the gap after content `i` also closes it where it is the last one.
     fn own_end(&self, i: usize, gap: &str) -> usize {
         let around = self.alone(&self.messages[..=i], i, false).unwrap_or_default();
-        around.last().filter(|tail| around.len() == 2 && gap.starts_with(tail.as_str())).map_or(0, String::len)
+        around.last().filter(|_| around.len() == 2).map_or(0, |tail| self.shared(gap, tail))
     }
 
-    /// Where the generation header begins; the end of the text without one.
-    fn end_of_messages(&self) -> usize {
+    /// How much of the text behind `at` is there without a generation header, too: all of it where none was asked for.
+    fn last_end(&self, at: usize) -> usize {
+        let rest = &self.plain[at..];
         if !self.generation {
-            return self.plain.len();
+            return rest.len();
         }
-        match self.open.render(self.messages, false) {
-            Ok(without) if self.plain.starts_with(&without) => without.len(),
-            _ => 0,
+        let without = self.open.render(self.messages, false).unwrap_or_default();
+        without.strip_prefix(&self.plain[..at]).map_or(0, |tail| self.shared(rest, tail))
+    }
+
+    /// How much of `gap` is the end of a turn that ends with `tail` where it is the last one. A template may close a
+    /// conversation with more than a turn: then the tokens that both have, and the whitespace behind them.
+    fn shared(&self, gap: &str, tail: &str) -> usize {
+        if gap.starts_with(tail) {
+            return tail.len();
         }
+        let same: usize = gap.chars().zip(tail.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum();
+        let whole = (self.tokens)(gap).into_iter().take_while(|t| t.end <= same).last();
+        whole.map_or(0, |t| {
+            let behind = &gap[t.end..same];
+            t.end + behind.len() - behind.trim_start().len()
+        })
     }
 }
 

@@ -56,26 +56,56 @@ impl Text {
         let config = Config::read(format!("{place}/tokenizer_config.json"), tokenizer_config_json)?;
         config.mark_special(&mut tokenizer).map_err(|e| cannot_encode(&e))?;
         let source = match chat_template_jinja {
-            Some(bytes) => Some((format!("{place}/{TEMPLATE_FILE}"), utf8(place, TEMPLATE_FILE, bytes)?.to_string())),
+            Some(bytes) => Some((
+                format!("{place}/{TEMPLATE_FILE}"),
+                utf8(&format!("{place}/{TEMPLATE_FILE}"), bytes)?.to_string(),
+            )),
             None => config.chat_template()?,
         };
         let named = config.named();
         let id = |name: &str| named.get(name).and_then(|token| tokenizer.token_to_id(token));
         let (bos, eos) = (id("bos_token"), id("eos_token"));
-        let template = source.as_ref().map(|(name, s)| ChatTemplate::new(name, s, named.clone())).transpose()?;
         let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
         let special: BTreeSet<u32> = added.iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
-        let guarded = Guarded::new(tokenizer, source.as_ref().map_or("", |(_, s)| s))?;
-        Ok(Text {
+        let guarded = Guarded::new(tokenizer, "")?;
+        let mut text = Text {
             guarded,
-            template,
+            template: None,
+            variables: BTreeMap::new(),
+            control: BTreeSet::new(),
+            named,
             bos,
             eos,
             special: special.into_iter().collect(),
             place: place.into(),
             tokenizer_hash: sha256(tokenizer_json),
-            template_hash: source.map(|(_, s)| sha256(s.as_bytes())),
-        })
+            template_hash: None,
+        };
+        text.take_template(source)?;
+        Ok(text)
+    }
+
+    /// Puts another chat template in the place of the checkpoint's; `place` names it in messages.
+    ///
+    /// # Errors
+    /// A syntax error, with the line; text that is not UTF-8.
+    pub fn set_template(&mut self, place: &str, jinja: &[u8]) -> Result<()> {
+        self.take_template(Some((place.to_string(), utf8(place, jinja)?.to_string())))
+    }
+
+    fn take_template(&mut self, source: Option<(String, String)>) -> Result<()> {
+        let source = source.as_ref().map(|(name, source)| (name.as_str(), source.as_str()));
+        self.template = source.map(|(name, source)| ChatTemplate::new(name, source, self.named.clone())).transpose()?;
+        self.template_hash = source.map(|(_, source)| sha256(source.as_bytes()));
+        let source = source.map_or("", |(_, source)| source);
+        self.guarded = Guarded::new(self.guarded.tokenizer.clone(), source)?;
+        let added = self.guarded.tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let used = added.iter().filter(|(id, token)| {
+            let named = self.named.values().any(|n| *n == token.content);
+            named || self.guarded.is_markup(**id) && source.contains(&token.content)
+        });
+        self.control = used.map(|(id, _)| *id).collect();
+        Ok(())
     }
 }
 
@@ -96,9 +126,8 @@ fn read_tokenizer(place: &str, bytes: &[u8]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-fn utf8<'a>(place: &str, name: &str, bytes: &'a [u8]) -> Result<&'a str> {
-    std::str::from_utf8(bytes)
-        .map_err(|e| Error::format(format!("{place}/{name}"), format!("not UTF-8: {e}"), "save the file as UTF-8"))
+fn utf8<'a>(place: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|e| Error::format(place, format!("not UTF-8: {e}"), "save the file as UTF-8"))
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Where a turn lies is read from the rendering itself (`layout.rs`): no search for text, no table of model names.
 
+mod chat;
 mod encoded;
 mod guard;
 mod layout;
@@ -9,25 +10,38 @@ mod load;
 mod matching;
 pub mod prompts;
 mod python;
+mod speakers;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
+pub use chat::ChatOptions;
 pub use encoded::{Encoded, Message, Span, TokenPlace, Turn};
+pub use template::Variables;
 
 use crate::error::{Error, Result};
-use guard::{Guard, Guarded, Piece};
-use layout::Layout;
+use guard::Guarded;
+use std::collections::{BTreeMap, BTreeSet};
 use template::ChatTemplate;
 
 /// The role of the turns that the model writes.
 pub const ASSISTANT: &str = "assistant";
+/// The role of those who ask.
+pub const USER: &str = "user";
+/// The role of what stands above the conversation.
+pub const SYSTEM: &str = "system";
 
 /// A tokenizer with its chat template. Shared between threads by reference.
 pub struct Text {
     guarded: Guarded,
     template: Option<ChatTemplate>,
+    /// Variables of every conversation.
+    variables: Variables,
+    /// The special tokens that the configuration names: `bos_token` and its like.
+    named: BTreeMap<String, String>,
+    /// Added tokens that the template or the configuration uses.
+    control: BTreeSet<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
     special: Vec<u32>,
@@ -37,56 +51,6 @@ pub struct Text {
 }
 
 impl Text {
-    /// Renders a conversation with the checkpoint's own template, encodes it and tells the place of every token.
-    ///
-    /// The ids are those of `apply_chat_template` in transformers, with two deliberate differences. Special tokens
-    /// written inside a message stay plain text; so do, outside the assistant's messages, the non-special added
-    /// tokens that the template itself writes (`<think>`, turn marks of some checkpoints). And the template's
-    /// `strftime_now` is frozen at 26 July 2024. No post-processor runs, so a beginning-of-sequence token is there
-    /// exactly as often as the template writes it.
-    ///
-    /// The template's text after a content is that turn's end as far as it also stands there when the turn is the
-    /// last one; the rest is the header of the next turn. A content that the template prints twice counts where
-    /// it stands first; one that it drops has an empty range.
-    ///
-    /// # Errors
-    /// A checkpoint without a chat template, a conversation that the template refuses, a generation header asked
-    /// for after the assistant's own turn, and a template in which the contents cannot be located.
-    pub fn chat(&self, messages: &[Message], add_generation_prompt: bool) -> Result<Encoded> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            Error::refused(
-                format!("{} has no chat template", self.place),
-                "use \"text\" prompts, which need none, or put a chat_template.jinja beside tokenizer.json",
-            )
-        })?;
-        let Some(last) = messages.last() else {
-            return Err(Error::refused("a conversation without messages", "give at least one message"));
-        };
-        if add_generation_prompt && last.role == ASSISTANT {
-            return Err(Error::refused(
-                "a generation header after the assistant's own turn",
-                "end the conversation with another role, or ask for no generation header",
-            ));
-        }
-        // A role is the template's to print, so its text is markup; it must not bring control tokens of its own.
-        for message in messages {
-            if let Some(token) = self.guarded.special_in(&message.role) {
-                return Err(Error::refused(
-                    format!("the role `{}` contains the special token `{token}`", message.role),
-                    "a role is a plain word such as system, user or assistant",
-                ));
-            }
-        }
-        let layout = layout::find(template, messages, add_generation_prompt)?;
-        let guards: Vec<Guard> = layout
-            .printed
-            .iter()
-            .map(|(i, bytes)| Guard { bytes: bytes.clone(), from_assistant: messages[*i].role == ASSISTANT })
-            .collect();
-        let pieces = self.guarded.encode(&layout.text, &guards)?;
-        Ok(self.place_tokens(messages, &layout, &pieces, add_generation_prompt))
-    }
-
     /// Encodes raw text as the tokenizer does by itself, with the special tokens of its post-processor.
     ///
     /// Special tokens written in the text are read as such here: raw text is for people who write the markup
@@ -111,8 +75,8 @@ impl Text {
                 _ => TokenPlace { turn: None, span: Span::End },
             })
             .collect();
-        let turns = vec![Turn { role: "text".into(), content }];
-        Ok(Encoded { tokens, places, turns, generation_header: false })
+        let turns = vec![Turn { role: "text".into(), speaker: None, content }];
+        Ok(Encoded { tokens, places, turns, generation_header: false, reply_as: None, warnings: vec![] })
     }
 
     /// Takes exact ids; nothing is added.
@@ -120,8 +84,10 @@ impl Text {
         Encoded {
             tokens: tokens.to_vec(),
             places: vec![TokenPlace { turn: Some(0), span: Span::Content }; tokens.len()],
-            turns: vec![Turn { role: "tokens".into(), content: 0..tokens.len() }],
+            turns: vec![Turn { role: "tokens".into(), speaker: None, content: 0..tokens.len() }],
             generation_header: false,
+            reply_as: None,
+            warnings: vec![],
         }
     }
 
@@ -165,12 +131,55 @@ impl Text {
         &self.special
     }
 
-    /// Whether [`Text::chat`] can work at all.
+    /// Whether there is a chat template; without one [`Text::chat`] works only where every message names a speaker.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
     }
 
-    /// SHA-256 of the chat template as the checkpoint has it, in hex.
+    /// The chat template's text.
+    pub fn template_source(&self) -> Option<&str> {
+        self.template.as_ref().map(ChatTemplate::source)
+    }
+
+    /// Where the chat template stands: a file, or an entry of one.
+    pub fn template_place(&self) -> Option<&str> {
+        self.template.as_ref().map(ChatTemplate::name)
+    }
+
+    /// Variables that every conversation is rendered with.
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// Renders every conversation with these variables. Gives warnings about those that the template does not mention.
+    ///
+    /// # Errors
+    /// A name that is the conversation's own, or none.
+    pub fn set_variables(&mut self, variables: Variables) -> Result<Vec<String>> {
+        variables.keys().try_for_each(|name| template::check_name(name))?;
+        let warnings = self.template.as_ref().map_or(vec![], |t| chat::unknown(t, &variables));
+        self.variables = variables;
+        Ok(warnings)
+    }
+
+    /// A token as it reads: special tokens by name, a leading space kept, bytes that are no text alone as `<0xE2>`-like
+    /// vocabulary entries.
+    pub fn shown(&self, id: u32) -> String {
+        let entry = self.token(id).unwrap_or_else(|| format!("<{id}>"));
+        if self.guarded.is_added_id(id) {
+            return entry;
+        }
+        match self.guarded.tokenizer.decode(&[id], false) {
+            Ok(text) if !text.contains('\u{fffd}') && !text.is_empty() => {
+                let space = entry.starts_with('▁') && !text.starts_with(' ');
+                if space { format!(" {text}") } else { text }
+            }
+            _ if entry.chars().all(|c| c == '▁') => entry.replace('▁', " "),
+            _ => entry,
+        }
+    }
+
+    /// SHA-256 of the chat template, in hex.
     pub fn template_hash(&self) -> Option<&str> {
         self.template_hash.as_deref()
     }
@@ -178,37 +187,5 @@ impl Text {
     /// SHA-256 of `tokenizer.json`, in hex.
     pub fn tokenizer_hash(&self) -> &str {
         &self.tokenizer_hash
-    }
-
-    fn place_tokens(
-        &self,
-        messages: &[Message],
-        layout: &Layout,
-        pieces: &[Piece],
-        generation_header: bool,
-    ) -> Encoded {
-        let mut places: Vec<TokenPlace> = pieces.iter().map(|p| layout.place(&p.bytes)).collect();
-        if pieces.first().is_some_and(|p| Some(p.id) == self.bos) && places[0].span == Span::Header {
-            places[0].turn = None;
-        }
-        let mut empty_at = 0;
-        let turns = messages
-            .iter()
-            .enumerate()
-            .map(|(i, m)| {
-                let inside = |p: &TokenPlace| *p == TokenPlace { turn: Some(i), span: Span::Content };
-                let content = match (places.iter().position(inside), &layout.contents[i]) {
-                    (Some(first), _) => first..places.iter().rposition(inside).map_or(first, |l| l + 1),
-                    (None, Some(bytes)) => {
-                        let at = pieces.iter().position(|p| p.bytes.start >= bytes.start).unwrap_or(pieces.len());
-                        at..at
-                    }
-                    (None, None) => empty_at..empty_at,
-                };
-                empty_at = content.end;
-                Turn { role: m.role.clone(), content }
-            })
-            .collect();
-        Encoded { tokens: pieces.iter().map(|p| p.id).collect(), places, turns, generation_header }
     }
 }

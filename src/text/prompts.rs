@@ -1,10 +1,12 @@
 //! Prompt files: one JSON object per line.
 //!
 //! `{"id":…, "messages":[{"role","content"}…]}` goes through the chat template, `{"id":…, "text":…}` is raw text, and
-//! `{"id":…, "tokens":[…]}` are exact ids to which nothing is added. `seed` and `adapter` say how the prompt
+//! `{"id":…, "tokens":[…]}` are exact ids to which nothing is added. A message may have a `speaker`, whose string stands
+//! in its header in the place of the role's name; a last message of the assistant with a speaker and no `content` is the
+//! header of the reply. `template_vars` are variables for the chat template. `seed` and `adapter` say how the prompt
 //! is run. Every other key is a column that results carry along.
 
-use super::{ASSISTANT, Encoded, Message, Text};
+use super::{ASSISTANT, ChatOptions, Encoded, Message, Text, Variables, template};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -37,14 +39,18 @@ pub struct Prompt {
     /// Overrides the seed of the command for this prompt.
     pub seed: Option<u64>,
     pub adapter: Through,
+    /// The speaker of the reply that the prompt leaves open.
+    pub reply_as: Option<String>,
+    /// Variables for the chat template, for this prompt alone.
+    pub variables: Variables,
     /// Other keys, as text, in the order of the line.
     pub columns: Vec<(String, String)>,
 }
 
 /// Keys that later work gives a meaning to; a file that uses one now would change its meaning then.
-const RESERVED: &[&str] = &["edit", "speaker"];
+const RESERVED: &[&str] = &["edit"];
 /// Columns that results have of their own.
-const TAKEN: &[&str] = &["row", "pos", "token_id", "role", "turn", "span", "n_tokens"];
+const TAKEN: &[&str] = &["row", "pos", "token_id", "role", "turn", "span", "n_tokens", "speaker"];
 
 impl Prompt {
     /// Reads a whole file. Empty lines are skipped.
@@ -106,15 +112,21 @@ impl Prompt {
         if bodies != 1 {
             return Err(bad(format!("{bodies} of `messages`, `text`, `tokens`; exactly one is needed")));
         }
+        let mut reply_as = None;
         let body = match (map.get("messages"), map.get("text"), map.get("tokens")) {
-            (Some(v), ..) => Body::Messages(messages(v).map_err(&bad)?),
+            (Some(v), ..) => {
+                let (messages, reply) = messages(v).map_err(&bad)?;
+                reply_as = reply;
+                Body::Messages(messages)
+            }
             (_, Some(v), _) => Body::Text(v.as_str().ok_or_else(|| bad("`text` is no string".into()))?.into()),
             (.., v) => Body::Tokens(tokens(v).map_err(&bad)?),
         };
-        let own = ["id", "messages", "text", "tokens", "seed", "adapter"];
+        let variables = variables(map.get("template_vars"), &body).map_err(&bad)?;
+        let own = ["id", "messages", "text", "tokens", "seed", "adapter", "template_vars"];
         let columns =
             map.iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), plain(v))).collect();
-        Ok(Prompt { id, body, seed, adapter, columns })
+        Ok(Prompt { id, body, seed, adapter, reply_as, variables, columns })
     }
 
     /// The prompt in tokens. A chat that does not end with a reply gets the header of one.
@@ -123,7 +135,11 @@ impl Prompt {
     /// Names the prompt.
     pub fn encode(&self, text: &Text) -> Result<Encoded> {
         let encoded = match &self.body {
-            Body::Messages(m) => text.chat(m, m.last().is_none_or(|m| m.role != ASSISTANT)),
+            Body::Messages(m) => {
+                let generation_header = self.reply_as.is_some() || m.last().is_none_or(|m| m.role != ASSISTANT);
+                let (reply_as, variables) = (self.reply_as.clone(), self.variables.clone());
+                text.chat_with(m, &ChatOptions { generation_header, reply_as, variables })
+            }
             Body::Text(t) => text.raw(t),
             Body::Tokens(t) => Ok(text.exact(t)),
         };
@@ -131,22 +147,38 @@ impl Prompt {
     }
 }
 
-fn messages(value: &Value) -> Result<Vec<Message>, String> {
+/// The messages, and the speaker of a reply that the last entry opens.
+fn messages(value: &Value) -> Result<(Vec<Message>, Option<String>), String> {
     let list = value.as_array().ok_or("`messages` is no list")?;
-    if list.is_empty() {
+    let (mut all, mut reply_as) = (Vec::with_capacity(list.len()), None);
+    for (i, m) in list.iter().enumerate() {
+        let map = m.as_object().ok_or(format!("message {i} is no object"))?;
+        if let Some(key) = map.keys().find(|k| !["role", "content", "speaker"].contains(&k.as_str())) {
+            return Err(format!("message {i} has a key `{key}`; only role, content and speaker are supported"));
+        }
+        let get = |k: &str| text_of(map, k).ok_or(format!("message {i} has no text `{k}`"));
+        let role = get("role")?;
+        let speaker = map.contains_key("speaker").then(|| get("speaker")).transpose()?.map(str::to_string);
+        if i + 1 == list.len() && role == ASSISTANT && speaker.is_some() && !map.contains_key("content") {
+            reply_as = speaker;
+        } else {
+            all.push(Message { speaker, ..Message::new(role, get("content")?) });
+        }
+    }
+    if all.is_empty() {
         return Err("`messages` is empty".into());
     }
-    list.iter()
-        .enumerate()
-        .map(|(i, m)| {
-            let map = m.as_object().ok_or(format!("message {i} is no object"))?;
-            if let Some(key) = map.keys().find(|k| !["role", "content"].contains(&k.as_str())) {
-                return Err(format!("message {i} has a key `{key}`; only role and content are supported"));
-            }
-            let get = |k: &str| text_of(map, k).ok_or(format!("message {i} has no text `{k}`"));
-            Ok(Message::new(get("role")?, get("content")?))
-        })
-        .collect()
+    Ok((all, reply_as))
+}
+
+fn variables(value: Option<&Value>, body: &Body) -> Result<Variables, String> {
+    let Some(value) = value else { return Ok(Variables::new()) };
+    let map = value.as_object().ok_or("`template_vars` is no object")?;
+    if !matches!(body, Body::Messages(_)) {
+        return Err("`template_vars` without `messages`: nothing goes through the template".into());
+    }
+    map.keys().try_for_each(|name| template::check_name(name)).map_err(|e| e.to_string())?;
+    Ok(map.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 fn text_of<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
@@ -192,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn speakers_open_replies_and_variables_are_read() {
+        let text = r#"{"id":"a","messages":[{"role":"user","content":"Hi","speaker":"Zoe"},{"role":"assistant","speaker":"<|A|>"}],"template_vars":{"x":false}}"#;
+        let p = &Prompt::parse_lines("f", text).unwrap()[0];
+        assert_eq!(p.body, Body::Messages(vec![Message::new("user", "Hi").by("Zoe")]));
+        assert_eq!(p.reply_as.as_deref(), Some("<|A|>"));
+        assert_eq!(p.variables, Variables::from([("x".into(), Value::Bool(false))]));
+        assert!(p.columns.is_empty());
+    }
+
+    #[test]
     fn each_way_a_line_can_be_wrong_is_named_with_its_line() {
         for (line, says) in [
             ("{", "not JSON"),
@@ -206,6 +248,12 @@ mod tests {
             (r#"{"id":"a","messages":[{"role":"user","content":"x","name":"y"}]}"#, "`name`"),
             (r#"{"id":"a","text":"x","adapter":1}"#, "`adapter`"),
             (r#"{"id":"a","text":"x","speaker":"y"}"#, "`speaker`"),
+            (r#"{"id":"a","messages":[{"role":"user","speaker":"A"}]}"#, "content"),
+            (r#"{"id":"a","messages":[{"role":"assistant","speaker":"A"}]}"#, "empty"),
+            (r#"{"id":"a","messages":[{"role":"user","content":"x","speaker":3}]}"#, "text `speaker`"),
+            (r#"{"id":"a","text":"x","template_vars":{"a":1}}"#, "template_vars"),
+            (r#"{"id":"a","messages":[{"role":"user","content":"x"}],"template_vars":[1]}"#, "no object"),
+            (r#"{"id":"a","messages":[{"role":"user","content":"x"}],"template_vars":{"messages":1}}"#, "`messages`"),
             (r#"{"id":"a","text":"x","pos":1}"#, "`pos`"),
             (r#"{"id":"a","text":"x","seed":-1}"#, "`seed`"),
             (r#"{"id":"first","text":"x"}"#, "twice"),

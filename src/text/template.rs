@@ -1,9 +1,11 @@
 //! The chat template of a checkpoint, run as transformers runs it.
 
 use super::encoded::Message;
-use super::python;
+use super::{SYSTEM, USER, python};
 use crate::error::{Error, Result};
 use minijinja::{AutoEscape, Environment, ErrorKind, Template, Value};
+use serde::Serialize;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,7 +35,7 @@ impl ChatTemplate {
         env.add_function("strftime_now", python::strftime_now);
         env.add_filter("tojson", python::tojson);
         let template = ChatTemplate { env, name: name.into(), source: without_generation_tags(source), variables };
-        template.open()?;
+        template.open(BTreeMap::new())?;
         Ok(template)
     }
 
@@ -42,28 +44,57 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// Where it stands, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The compiled template. Compiling takes some tens of microseconds and is done once per conversation.
-    pub(super) fn open(&self) -> Result<Open<'_>> {
+    pub(super) fn open(&self, variables: Variables) -> Result<Open<'_>> {
         let template = self.env.template_from_named_str(&self.name, &self.source).map_err(|e| self.explain(&e))?;
-        Ok(Open { template, of: self })
+        Ok(Open { template, of: self, variables, system_in_user: false })
     }
 
     /// An error of the template itself: `place` is file and line, the reason the engine's own words.
     fn explain(&self, e: &minijinja::Error) -> Error {
-        if let Some(Raised(why)) = std::error::Error::source(e).and_then(|s| s.downcast_ref()) {
-            let hint = format!("{} wants other messages: mind the roles, their order and their number", self.name);
-            return Error::refused(format!("the chat template refuses the conversation: {why}"), hint);
-        }
         let place = e.line().map_or(self.name.clone(), |line| format!("{}, line {line} of the template", self.name));
+        if let Some(Raised(why)) = std::error::Error::source(e).and_then(|s| s.downcast_ref()) {
+            let hint = "the template wants other messages: mind the roles, their order and their number";
+            return Error::refused(format!("{place}: it refuses the conversation: {why}"), hint);
+        }
         let reason = e.detail().map_or(e.kind().to_string(), |detail| format!("{}: {detail}", e.kind()));
-        Error::format(place, reason, "mend the chat template, or put another chat_template.jinja beside tokenizer.json")
+        Error::format(place, reason, "mend the chat template, or give another one: --chat-template FILE")
     }
 }
 
-/// A compiled template.
+/// Names that a template is rendered with, and their values.
+pub type Variables = BTreeMap<String, Json>;
+
+/// A compiled template, with the variables of one conversation.
 pub(super) struct Open<'a> {
     template: Template<'a, 'a>,
     pub(super) of: &'a ChatTemplate,
+    variables: Variables,
+    /// Whether the template gets the text of the system turn in front of the first user turn's, two newlines between.
+    pub(super) system_in_user: bool,
+}
+
+/// Refuses variables that are not the user's to set.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let word = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !word || ["messages", "add_generation_prompt"].contains(&name) {
+        let hint = "a variable is a word that the template asks for, such as enable_thinking";
+        return Err(Error::refused(format!("`{name}` cannot be a template variable"), hint));
+    }
+    Ok(())
+}
+
+/// What a template sees of a message.
+#[derive(Serialize)]
+struct Seen<'a> {
+    role: &'a str,
+    content: &'a str,
 }
 
 impl Open<'_> {
@@ -76,13 +107,38 @@ impl Open<'_> {
         for (name, value) in &self.of.variables {
             context.insert(name, Value::from(value.as_str()));
         }
-        context.insert("messages", Value::from_serialize(messages));
-        context.insert("add_generation_prompt", Value::from(add_generation_prompt));
         // transformers defines both, as None.
         context.insert("tools", Value::from(()));
         context.insert("documents", Value::from(()));
+        for (name, value) in &self.variables {
+            context.insert(name, Value::from_serialize(value));
+        }
+        let folded;
+        let messages = if self.system_in_user {
+            folded = system_in_user(messages);
+            &folded
+        } else {
+            messages
+        };
+        let seen: Vec<Seen> = messages.iter().map(|m| Seen { role: &m.role, content: &m.content }).collect();
+        context.insert("messages", Value::from_serialize(&seen));
+        context.insert("add_generation_prompt", Value::from(add_generation_prompt));
         self.template.render(Value::from(context)).map_err(|e| self.of.explain(&e))
     }
+}
+
+/// The conversation without its system turn, whose text then stands in front of the first user turn's.
+fn system_in_user(messages: &[Message]) -> Vec<Message> {
+    let Some((system, rest)) = messages.split_first().filter(|(first, _)| first.role == SYSTEM) else {
+        return messages.to_vec();
+    };
+    let mut rest = rest.to_vec();
+    match rest.iter_mut().find(|m| m.role == USER) {
+        _ if system.content.trim().is_empty() => {}
+        Some(user) => user.content = format!("{}\n\n{}", system.content, user.content),
+        None => rest.insert(0, Message::new(USER, &system.content)),
+    }
+    rest
 }
 
 /// What a template says through `raise_exception`.
@@ -128,7 +184,7 @@ mod tests {
     fn render(source: &str) -> Result<String> {
         let variables = BTreeMap::from([("bos_token".to_string(), "<s>".to_string())]);
         let messages = [Message::new("user", "a <b> & 'c'\n"), Message::new("assistant", " d")];
-        ChatTemplate::new("x/chat_template.jinja", source, variables)?.open()?.render(&messages, true)
+        ChatTemplate::new("x/chat_template.jinja", source, variables)?.open(BTreeMap::new())?.render(&messages, true)
     }
 
     #[test]
@@ -159,6 +215,6 @@ mod tests {
         assert!(e.to_string().contains("line 3") && e.to_string().contains("nothing"), "{e}");
         let e = render("{{ raise_exception('roles must alternate') }}").unwrap_err();
         assert!(matches!(e, Error::Refused { .. }) && e.to_string().contains("roles must alternate"), "{e}");
-        assert!(e.hint().contains("x/chat_template.jinja"));
+        assert!(e.to_string().contains("x/chat_template.jinja, line 1"), "{e}");
     }
 }

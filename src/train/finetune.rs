@@ -140,6 +140,9 @@ pub struct Report {
     pub first_loss_nats: f64,
     pub last_loss_nats: f64,
     pub identity: String,
+    /// What of the data was rendered otherwise than it is written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The hash of all that decides a fine-tune: two with the same one are the same. An adapter has it in its file.
@@ -219,6 +222,7 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
         first_loss_nats: curve.loss.first().copied().unwrap_or(f64::NAN),
         last_loss_nats: curve.loss.last().copied().unwrap_or(f64::NAN),
         identity,
+        warnings: data.warnings.iter().cloned().collect(),
     };
     let about = json!({ "base": model.name, "base_hash": model.hash, "how": how, "report": report });
     write_atomic(&out.join("training.json"), format!("{about:#}\n").as_bytes(), false)?;

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::text::{ASSISTANT, Encoded, Message, Span, Text};
 use crate::unit::parallel;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Which tokens of a conversation the loss counts. Plain text counts whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Sequences {
     tokens: Vec<u32>,
     counted: Vec<bool>,
     ends: Vec<usize>,
+    /// What was rendered otherwise than it is written in the data.
+    pub warnings: BTreeSet<String>,
 }
 
 /// Numbers that are hashed at a time.
@@ -127,6 +130,7 @@ impl Sequences {
         self.tokens.extend(other.tokens);
         self.counted.extend(other.counted);
         self.ends.extend(other.ends.into_iter().map(|e| e + from));
+        self.warnings.extend(other.warnings);
     }
 
     fn push_line(&mut self, here: &str, line: &str, text: &Text, counted: Counted, n_ctx: usize) -> Result<()> {
@@ -140,6 +144,7 @@ impl Sequences {
                     .map_err(|e| Error::format(here, e.to_string(), e.hint().to_string()))?;
                 let speaks = |i: usize| counted == Counted::All || says(&encoded, i);
                 self.push(&encoded.tokens, speaks);
+                self.warnings.extend(encoded.warnings);
             }
             Line { messages: None, text: Some(words) } => {
                 let mut tokens = text.raw(&words)?.tokens;
@@ -194,6 +199,20 @@ mod tests {
         assert_eq!(said.last(), text.eos().as_ref());
         // Every token but the first.
         assert_eq!(read(line, Counted::All).unwrap().n_counted(), tokens.len() - 1);
+    }
+
+    #[test]
+    fn turns_of_named_speakers_count_and_their_headers_do_not() {
+        let model = Model::load(&Source::parse("toyworld-voices")).unwrap();
+        let line = r#"{"messages":[{"role":"user","content":"Tea?"},{"role":"assistant","speaker":"<|Ariana|>","content":"Yes."},{"role":"assistant","speaker":"<|Daiki|>","content":"No."}]}"#;
+        let own = Sequences::read("data.jsonl", line, &model.text, Counted::Assistant, 512, 1).unwrap();
+        let (tokens, counted) = own.get(0);
+        let said: Vec<String> =
+            tokens.iter().zip(counted).filter(|(_, c)| **c).map(|(t, _)| model.text.shown(*t)).collect();
+        assert_eq!(said.concat(), "Yes.<|end|>No.<|end|>");
+        let headers = ["<|Ariana|>", "<|Daiki|>"].map(|name| model.text.id(name).unwrap());
+        assert!(headers.iter().all(|h| tokens.contains(h)));
+        assert!(own.warnings.is_empty());
     }
 
     #[test]

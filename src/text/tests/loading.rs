@@ -55,7 +55,7 @@ fn without_a_template_chats_are_refused_and_text_works() {
     assert!(!text.has_template() && text.template_hash().is_none());
     let error = text.chat(&talk(&[("user", "x")]), true).unwrap_err();
     assert!(error.to_string().contains("some/model has no chat template"), "{error}");
-    assert!(error.hint().contains("\"text\""));
+    assert!(error.hint().contains("\"text\"") && error.hint().contains("--chat-template FILE"));
     assert!(!text.raw("hello").unwrap().tokens.is_empty());
 }
 
@@ -101,6 +101,41 @@ fn declared_special_tokens_are_special_even_where_the_tokenizer_file_forgets_the
     assert!(text.special_ids().contains(&2));
     let messages = talk(&[("user", "hello")]);
     assert_eq!(text.chat(&messages, true).unwrap().tokens, embedded().chat(&messages, true).unwrap().tokens);
+}
+
+#[test]
+fn another_template_takes_the_place_of_the_checkpoints() {
+    let mut text = embedded();
+    let (old, source) = (text.template_hash().unwrap().to_string(), text.template_source().unwrap().to_string());
+    text.set_template("mine.jinja", b"{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}").unwrap();
+    let e = text.chat(&talk(&[("user", "hello")]), false).unwrap();
+    assert_eq!(e.tokens, [&[1], whole(&text, "hello").as_slice()].concat());
+    assert_ne!(text.template_hash().unwrap(), old);
+    assert_eq!(text.template_place(), Some("mine.jinja"));
+    let error = text.set_template("mine.jinja", b"a\n{% if %}").unwrap_err().to_string();
+    assert!(error.contains("mine.jinja, line 2"), "{error}");
+    let error = text.set_template("mine.jinja", &[0xff]).unwrap_err().to_string();
+    assert!(error.contains("mine.jinja: not UTF-8"), "{error}");
+    text.set_template("again.jinja", source.as_bytes()).unwrap();
+    assert_eq!(text.template_hash().unwrap(), old);
+    // Where the checkpoint has none, too; what the new template writes is markup then.
+    let mut bare = Text::from_bytes("m", TOKENIZER, None, None).unwrap();
+    bare.set_template("again.jinja", source.as_bytes()).unwrap();
+    let messages = talk(&[("user", "a<|end|>")]);
+    assert_eq!(bare.chat(&messages, true).unwrap().tokens, text.chat(&messages, true).unwrap().tokens);
+}
+
+#[test]
+fn tokens_are_shown_as_they_read() {
+    let text = embedded();
+    let shown = |s: &str| text.raw(s).unwrap().tokens.iter().map(|t| text.shown(*t)).collect::<Vec<_>>();
+    assert_eq!(shown("the tea<|end|>\n").concat(), "the tea<|end|>\n");
+    assert!(shown("the tea").contains(&" tea".to_string()));
+    // The two bytes of é are one token each here; alone they are no text.
+    assert!(shown("é").iter().all(|t| !t.contains('\u{fffd}') && !t.is_empty()));
+    assert_eq!(text.shown(99_999), "<99999>");
+    let pieces = pieces(CHATML, false);
+    assert_eq!(pieces.raw("hi hi").unwrap().tokens.iter().map(|t| pieces.shown(*t)).collect::<String>(), "<s> hi hi");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod guarding;
 mod loading;
 mod spans;
+mod speaking;
 
 use super::*;
 use serde_json::{Value as Json, json};
@@ -50,12 +51,17 @@ const MISTRAL: &str = "\
     {%- else %}{{- ' ' + message.content|trim + eos_token }}{%- endif %}
 {%- endfor %}";
 
-/// Drops system messages without a word, and writes the last end mark only where no more follows.
+/// Drops system messages and notes without a word, and writes the last end mark only where no more follows.
 const DROPS: &str = "\
-{%- for m in messages if m.role != 'system' -%}
+{%- for m in messages if m.role not in ['system', 'note'] -%}
 {{- m.role + ': ' + m.content -}}{%- if not loop.last -%}{{- '\\n' -}}{%- else -%}{{- eos_token -}}{%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- 'assistant: ' -}}{%- endif -%}";
+
+/// Closes the conversation, and not the turn, where no reply is asked for, as Phi-3's.
+const CLOSES: &str = "\
+{%- for m in messages %}{{- '<|' + m.role + '|>\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{% else %}{{- '<|eot_id|>' }}{% endif %}";
 
 /// Reasoning is cut out of earlier replies and printed apart in the last one.
 const REASONS: &str = "\
@@ -156,7 +162,7 @@ fn talk(turns: &[(&str, &str)]) -> Vec<Message> {
 
 /// The rendering that the ids must be the encoding of.
 fn rendering(text: &Text, messages: &[Message], generation: bool) -> String {
-    text.template.as_ref().unwrap().open().unwrap().render(messages, generation).unwrap()
+    text.template.as_ref().unwrap().open(Variables::new()).unwrap().render(messages, generation).unwrap()
 }
 
 /// The tokenizer's own encoding of the whole rendering, nothing added, as transformers encodes it.

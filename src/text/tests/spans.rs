@@ -100,11 +100,67 @@ fn trimmed_contents_and_default_texts_are_told_apart() {
 fn a_template_that_refuses_a_conversation_is_quoted() {
     let text = byte_level(GEMMA);
     let refused = |turns: &[(&str, &str)]| text.chat(&talk(turns), false).unwrap_err().to_string();
-    assert!(refused(&LONG[..2]).contains("System role not supported"));
-    assert!(refused(&[LONG[1], LONG[1]]).contains("Roles must alternate"));
+    let words = refused(&[LONG[1], LONG[1]]);
+    assert!(words.contains("Roles must alternate") && words.contains("line 3"), "{words}");
+    assert!(words.ends_with("(at message 1, `user`)"), "{words}");
+    assert!(refused(&[LONG[0]]).contains("System role not supported"), "no user turn could take it");
+    // Also with the system text in the user's turn this is refused: then for the reason given first.
+    assert!(refused(&[LONG[0], LONG[1], LONG[1]]).contains("System role not supported"));
     let e = check(&text, &talk(&LONG[1..3]), false);
     assert_eq!(part(&text, &e, Some(1), Span::Header), "<start_of_turn>model\n");
     assert_eq!(part(&text, &e, Some(1), Span::End), "<end_of_turn>\n");
+}
+
+#[test]
+fn a_system_turn_that_is_refused_or_dropped_stands_before_the_first_user_turn() {
+    for (template, says) in [(GEMMA, "System role not supported"), (DROPS, "drops the system turn")] {
+        let text = byte_level(template);
+        for (n, generation) in [(2, true), (3, false), (4, true), (5, false)] {
+            let e = text.chat(&talk(&LONG[..n]), generation).unwrap();
+            assert!(e.warnings.len() == 1 && e.warnings[0].contains(says), "{:?}", e.warnings);
+            let joined = format!("{}\n\n{}", LONG[0].1, LONG[1].1);
+            let folded = [&[("user", joined.as_str())], &LONG[2..n]].concat();
+            let plain = text.chat(&talk(&folded), generation).unwrap();
+            assert!(plain.warnings.is_empty());
+            assert_eq!(e.tokens, plain.tokens, "as if it had been written so");
+            // The tokenizer may read a space in front of it with its first word.
+            assert_eq!(part(&text, &e, Some(0), Span::Content).trim_start(), LONG[0].1);
+            assert_eq!(part(&text, &e, Some(0), Span::End), "");
+            assert_eq!(part(&text, &e, Some(1), Span::Header), "\n\n");
+            assert_eq!(part(&text, &e, Some(1), Span::Content), LONG[1].1);
+            assert_eq!(e.turns[0].content.start, plain.turns[0].content.start);
+            assert_eq!(e.turns[1].content.end, plain.turns[0].content.end);
+            for (turn, other) in e.turns[2..].iter().zip(&plain.turns[1..]) {
+                assert_eq!(turn, other);
+            }
+        }
+        let empty = text.chat(&talk(&[("system", " "), LONG[1]]), true).unwrap();
+        assert_eq!(empty.tokens, text.chat(&talk(&[LONG[1]]), true).unwrap().tokens);
+        assert!(empty.turns[0].content.is_empty());
+    }
+    // What the template accepts is left as it is.
+    assert!(byte_level(CHATML).chat(&talk(&LONG), false).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn template_variables_come_from_the_text_or_from_the_prompt_which_goes_first() {
+    let source = "{% for m in messages %}{{ m.content }}{% endfor %}{{ mood | default('none') }}";
+    let mut text = byte_level(source);
+    let with = |text: &Text, pairs: &[(&str, Json)]| {
+        let variables = pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        text.chat_with(&talk(&[("user", "x")]), &ChatOptions { variables, ..ChatOptions::default() }).unwrap()
+    };
+    let words = |text: &Text, e: &Encoded| text.decode(&e.tokens).unwrap();
+    assert_eq!(words(&text, &with(&text, &[])), "xnone");
+    assert!(text.set_variables(Variables::from([("mood".into(), json!("calm"))])).unwrap().is_empty());
+    assert_eq!(words(&text, &with(&text, &[])), "xcalm");
+    assert_eq!(words(&text, &with(&text, &[("mood", json!(3))])), "x3");
+    let e = with(&text, &[("moood", json!(3))]);
+    assert!(e.warnings.len() == 1 && e.warnings[0].contains("`moood`"), "{:?}", e.warnings);
+    assert_eq!(text.set_variables(Variables::from([("moood".into(), json!("calm"))])).unwrap().len(), 1);
+    for name in ["messages", "add_generation_prompt", "a b", "", "1a"] {
+        assert!(text.set_variables(Variables::from([(name.into(), json!(1))])).is_err(), "{name}");
+    }
 }
 
 #[test]
@@ -135,7 +191,7 @@ fn byte_fallback_pieces_of_a_character_stay_in_its_turn() {
 #[test]
 fn a_dropped_message_has_no_tokens_and_an_unstable_end_goes_to_the_next_header() {
     let text = byte_level(DROPS);
-    let e = check(&text, &talk(&LONG[..3]), false);
+    let e = check(&text, &talk(&[("note", LONG[0].1), LONG[1], LONG[2]]), false);
     assert!(e.turns[0].content.is_empty());
     assert!(e.places.iter().all(|p| p.turn != Some(0)));
     assert_eq!(part(&text, &e, Some(1), Span::Content).trim(), LONG[1].1);
@@ -143,8 +199,22 @@ fn a_dropped_message_has_no_tokens_and_an_unstable_end_goes_to_the_next_header()
     assert_eq!(part(&text, &e, Some(1), Span::End), "");
     assert_eq!(part(&text, &e, Some(2), Span::Header), "\nassistant:");
     assert_eq!(part(&text, &e, Some(2), Span::End), "<|end|>");
-    let only = check(&text, &talk(&LONG[..1]), true);
+    let only = check(&text, &talk(&[("note", "x")]), true);
     assert_eq!(part(&text, &only, Some(1), Span::Header), "assistant: ");
+}
+
+#[test]
+fn an_end_of_the_conversation_is_told_from_the_end_of_a_turn() {
+    let text = byte_level(CLOSES);
+    let e = check(&text, &talk(&LONG[..4]), true);
+    for i in 0..4 {
+        assert_eq!(part(&text, &e, Some(i), Span::Header), format!("<|{}|>\n", LONG[i].0));
+        assert_eq!(part(&text, &e, Some(i), Span::End), "<|im_end|>\n");
+    }
+    assert_eq!(part(&text, &e, Some(4), Span::Header), "<|assistant|>\n");
+    let e = check(&text, &talk(&LONG[..3]), false);
+    assert_eq!(part(&text, &e, Some(1), Span::End), "<|im_end|>\n");
+    assert_eq!(part(&text, &e, Some(2), Span::End), "<|im_end|>\n<|eot_id|>");
 }
 
 #[test]
@@ -231,7 +301,7 @@ fn raw_text_and_exact_tokens_have_one_turn() {
     let text = embedded();
     let raw = text.raw("Hello there").unwrap();
     assert_eq!(raw.tokens, whole(&text, "Hello there"));
-    assert_eq!(raw.turns, [Turn { role: "text".into(), content: 0..raw.tokens.len() }]);
+    assert_eq!(raw.turns, [Turn { role: "text".into(), speaker: None, content: 0..raw.tokens.len() }]);
     assert_eq!((raw.last_prompt(), raw.response()), (raw.tokens.len() - 1, None));
     let exact = text.exact(&[7, 1, 9]);
     assert_eq!((exact.tokens.as_slice(), exact.turns[0].role.as_str()), ([7, 1, 9].as_slice(), "tokens"));
@@ -252,6 +322,11 @@ fn there_is_never_a_second_beginning_of_sequence_token() {
     assert_eq!(plain.tokens, typed.tokens);
     let chat = text.chat(&talk(&[("user", "hi")]), true).unwrap();
     assert_eq!(chat.tokens.iter().filter(|t| **t == 1).count(), 1);
+    assert!(chat.warnings.is_empty());
+    // A template that writes two is obeyed, but not silently.
+    let doubled = pieces("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}", false);
+    let chat = doubled.chat(&talk(&[("user", "hi")]), false).unwrap();
+    assert!(chat.warnings.len() == 1 && chat.warnings[0].contains("two beginning-of-sequence"), "{:?}", chat.warnings);
     // The file asks for truncation at 8 tokens; a prompt is not cut.
     assert!(text.raw("hi there hi there").unwrap().tokens.len() > 8);
 }
