@@ -82,7 +82,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
 
     let (d_q, d_kv) = (dims.n_heads * dims.d_head, dims.n_kv_heads * dims.d_head);
     let embedding = weights.tensor("model.embed_tokens.weight", &[dims.d_vocab, d_model])?;
-    let mut blocks = Vec::with_capacity(dims.n_layers);
+    let mut blocks = Vec::new();
     for l in 0..dims.n_layers {
         let mut linear = |d_in, modules: &[(&str, usize)]| weights.projection(LAYERS, Layer(l), d_in, modules);
         let qkv =
@@ -106,6 +106,9 @@ fn dims_fit(c: &Config, d: &Dims) -> Result<()> {
         return Err(
             c.bad("num_key_value_heads", format!("{} heads cannot share {} key heads", d.n_heads, d.n_kv_heads))
         );
+    }
+    if d.d_head == 0 {
+        return Err(c.bad("num_attention_heads", format!("{} heads for {} columns", d.n_heads, d.d_model)));
     }
     if !d.d_head.is_multiple_of(2) {
         return Err(c.bad("head_dim", format!("{} is odd, but rotary positions turn pairs", d.d_head)));
