@@ -395,3 +395,20 @@ fn a_world_that_cannot_be_is_refused_and_nothing_is_written() {
         assert!(!dir.path().join("o").exists(), "{toml}");
     }
 }
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let dir = with_prompts();
+    let capture = ["capture", "--prompts", "p.jsonl", "--sites", "all", "--out", "o"];
+    assert_eq!(run(dir.path(), &capture).0, 0);
+    for args in [&["inspect", "o"][..], &["inspect", "o/run.json"], &["generate", "--prompts", "p.jsonl"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_personascope"));
+        command.current_dir(dir.path()).args(args);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && err.is_empty(), "{args:?}: {} {err}", out.status);
+    }
+}

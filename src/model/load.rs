@@ -72,6 +72,7 @@ impl Model {
         let model_type =
             model_type.ok_or_else(|| Error::format(&place, "no `model_type`", "is this a model's config.json?"))?;
         let build = arch::builder(&place, model_type)?;
+        refuse_endless(&place, &config)?;
 
         let (lm, parameters, mut warnings) = match opening.filling {
             Filling::Random(seed) => {
@@ -129,6 +130,18 @@ impl Model {
         };
         Ok((model, parameters))
     }
+}
+
+/// Refuses more positions than any model has: tables of them are sized by the configuration alone.
+fn refuse_endless(place: &str, config: &Map<String, Value>) -> Result<()> {
+    const MOST: f64 = (1 << 24) as f64;
+    for key in ["max_position_embeddings", "n_positions", "n_ctx", "original_max_position_embeddings"] {
+        if let Some(n) = config.get(key).filter(|n| n.as_f64().is_some_and(|n| n > MOST)) {
+            let reason = format!("`{key}`: {n} positions are more than any model has");
+            return Err(Error::format(place, reason, "check the file against the checkpoint's own config.json"));
+        }
+    }
+    Ok(())
 }
 
 fn read_text(files: &Files, d_vocab: usize) -> Result<Text> {

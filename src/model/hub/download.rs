@@ -91,6 +91,8 @@ impl Hub {
         if pointer.is_file() {
             return Ok(pointer);
         }
+        // It may point to what is not there any more, and would stay.
+        let _ = std::fs::remove_file(&pointer);
         let mut failure = Failure { status: None, reason: "it arrived damaged".into() };
         for attempt in 1..=TRIES {
             let total = Cell::new(0);
