@@ -1,37 +1,32 @@
 //! Layer normalisation (Ba et al. 2016): `w * (x - mean) / sqrt(variance + eps) + b`.
 
 use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
 
 /// Normalises the rows of `x [row, d]`, scales them by `w [d]` and moves them by `b [d]`, where there is one.
 ///
 /// The variance is the mean square of what is left once the mean is taken off, over all `d` numbers.
 pub fn layer_norm(x: &Tensor, w: &Tensor, b: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    let y = scaled_rows(x, w, eps)?;
-    match b {
-        Some(b) => super::add_bias(&y, b),
-        None => Ok(y),
-    }
-}
-
-fn scaled_rows(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
     if !x.device().is_cpu() {
         let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let root = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-        return x.broadcast_div(&root)?.broadcast_mul(w);
+        let y = x.broadcast_div(&root)?.broadcast_mul(w)?;
+        return b.map_or(Ok(y.clone()), |b| y.broadcast_add(b));
     }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
-    let y = x.apply_op2_no_bwd(&w, &LayerNorm { eps })?;
+    let b = b.map_or_else(|| w.zeros_like(), Tensor::contiguous)?;
+    let y = x.apply_op3_no_bwd(&w, &b, &LayerNorm { eps })?;
     let inputs = (x.clone(), w.clone());
-    tape::push(&[&x, &w], &y, move |grad, wanted| {
+    tape::push(&[&x, &w, &b], &y, move |grad, wanted| {
         let (x, w) = inputs;
         let grad = grad.contiguous()?;
         by_type!(x.dtype(), "layer_norm", T => {
-            let (dx, dw) = read::<T, _>(&x, |x| read::<T, _>(&w, |w| read::<T, _>(&grad, |grad| {
-                Ok(vectorised(Back { x, w, grad, eps, weight: wanted[1] }))
+            let (dx, dw, db) = read::<T, _>(&x, |x| read::<T, _>(&w, |w| read::<T, _>(&grad, |grad| {
+                Ok(vectorised(Back { x, w, grad, eps, weight: wanted[1], bias: wanted[2] }))
             })))?;
-            let dw = wanted[1].then(|| Tensor::from_vec(dw, w.shape(), w.device())).transpose()?;
-            Ok(vec![Some(Tensor::from_vec(dx, x.shape(), x.device())?), dw])
+            let tensor = |wanted: bool, data| wanted.then(|| Tensor::from_vec(data, w.shape(), w.device())).transpose();
+            let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+            Ok(vec![Some(dx), tensor(wanted[1], dw)?, tensor(wanted[2], db)?])
         })
     });
     Ok(y)
@@ -53,6 +48,7 @@ struct LayerNorm {
 struct Normalise<'a, T> {
     x: &'a [T],
     w: &'a [T],
+    b: &'a [T],
     eps: f64,
 }
 
@@ -60,39 +56,40 @@ impl<T: Real> Kernel for Normalise<'_, T> {
     type Out = Vec<T>;
     #[inline(always)]
     fn run<S: pulp::Simd>(self, _: S) -> Vec<T> {
-        let Normalise { x, w, eps } = self;
+        let Normalise { x, w, b, eps } = self;
         let d = w.len().max(1);
         let mut out = vec![T::ZERO; x.len()];
         for (x, y) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
             let (mean, inv) = moments(x, eps);
-            for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
-                *y = *w * ((*x - mean) * inv);
+            for (((y, x), w), b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                *y = ((*x - mean) * inv).fma(*w, *b);
             }
         }
         out
     }
 }
 
-/// The gradients of the rows and of the weight.
+/// The gradients of the rows, of the weight and of the bias.
 struct Back<'a, T> {
     x: &'a [T],
     w: &'a [T],
     grad: &'a [T],
     eps: f64,
-    /// Whether the weight's is wanted.
+    /// Whether the weight's is wanted, and the bias's.
     weight: bool,
+    bias: bool,
 }
 
 impl<T: Real> Kernel for Back<'_, T> {
-    type Out = (Vec<T>, Vec<T>);
-    /// With z = (x - mean) inv and g = grad w: dx = inv (g - mean(g) - z mean(g z)), dw = sum of grad z.
+    type Out = (Vec<T>, Vec<T>, Vec<T>);
+    /// With z = (x - mean) inv and g = grad w: dx = inv (g - mean(g) - z mean(g z)), dw = sum of grad z, db = sum of grad.
     #[inline(always)]
-    fn run<S: pulp::Simd>(self, _: S) -> (Vec<T>, Vec<T>) {
-        let Back { x, w, grad, eps, weight } = self;
+    fn run<S: pulp::Simd>(self, _: S) -> (Vec<T>, Vec<T>, Vec<T>) {
+        let Back { x, w, grad, eps, weight, bias } = self;
         let d = w.len().max(1);
         let share = T::of(1.0 / d as f64);
-        let (mut dx, mut dw) = (vec![T::ZERO; x.len()], vec![T::ZERO; w.len()]);
-        let mut z = vec![T::ZERO; d];
+        let mut dx = vec![T::ZERO; x.len()];
+        let [mut dw, mut db, mut z] = [d; 3].map(|d| vec![T::ZERO; d]);
         for ((x, grad), dx) in x.chunks_exact(d).zip(grad.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
             let (mean, inv) = moments(x, eps);
             for (z, x) in z.iter_mut().zip(x) {
@@ -114,24 +111,37 @@ impl<T: Real> Kernel for Back<'_, T> {
                     *dw += *grad * *z;
                 }
             }
+            if bias {
+                for (db, grad) in db.iter_mut().zip(grad) {
+                    *db += *grad;
+                }
+            }
         }
-        (dx, dw)
+        (dx, dw, db)
     }
 }
 
-impl CustomOp2 for LayerNorm {
+impl CustomOp3 for LayerNorm {
     fn name(&self) -> &'static str {
         "layer_norm"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        let ((_, d), d_w) = (lx.shape().dims2()?, lw.shape().dims1()?);
-        if d != d_w {
-            candle_core::bail!("layer_norm: rows of {d} do not fit a weight of {d_w}")
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((_, d), d_w, d_b) = (lx.shape().dims2()?, lw.shape().dims1()?, lb.shape().dims1()?);
+        if (d, d) != (d_w, d_b) {
+            candle_core::bail!("layer_norm: rows of {d} do not fit a weight of {d_w} and a bias of {d_b}")
         }
         by_dtype!(x, "layer_norm", T => {
-            let (x, w) = (slice(x, lx, "layer_norm")?, slice(w, lw, "layer_norm")?);
-            Ok(storage(vectorised(Normalise::<T> { x, w, eps: self.eps }), lx.shape()))
+            let [w, b] = [slice(w, lw, "layer_norm")?, slice(b, lb, "layer_norm")?];
+            Ok(storage(vectorised(Normalise::<T> { x: slice(x, lx, "layer_norm")?, w, b, eps: self.eps }), lx.shape()))
         })
     }
 }

@@ -16,6 +16,7 @@ mod layer_norm;
 mod likelihood;
 mod linear;
 mod low_rank;
+mod moe;
 mod norm;
 mod norm_heads;
 mod pieces;
@@ -34,6 +35,7 @@ pub use layer_norm::layer_norm;
 pub use likelihood::{CappedHead, HeadWeight, cross_entropy, nll};
 pub use linear::linear;
 pub use low_rank::{LowRankPart, linear_with_low_rank};
+pub use moe::{Routing, combine, gather, route};
 pub use norm::rms_norm;
 pub use norm_heads::norm_heads;
 pub use pieces::{columns, end_to_end, rows};
@@ -153,6 +155,7 @@ pub mod num {
         + std::ops::Neg<Output = Self>
         + std::ops::AddAssign
         + std::ops::MulAssign
+        + std::ops::DivAssign
         + std::ops::SubAssign
     {
         const ZERO: Self;

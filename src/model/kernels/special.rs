@@ -2,7 +2,6 @@
 
 use super::Real;
 use std::f32::consts::LOG2_E;
-use std::f64::consts::FRAC_2_SQRT_PI;
 
 /// Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
 const ROUND: f32 = 12_582_912.0;
@@ -30,16 +29,16 @@ pub fn tanh(x: f32) -> f32 {
     (e / (e + 2.0)).copysign(x)
 }
 
-/// The error function within 1.2e-7 of the true value.
+/// The error function within 8e-8 of the true value.
 ///
-/// Below 1 an odd polynomial; above, `1 - exp(-g)` with g = -ln erfc a polynomial. Both are minimax fits (Lawson's
+/// Below 1 `x + x p(x^2)`; above, `1 - exp(-g)` with g = -ln erfc a polynomial. Both are minimax fits (Lawson's
 /// iteration, weighted by the error that reaches the result) that miss by less than 2e-9 before rounding.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     const ODD: [f32; 7] =
-        [7.889_123e-5, -8.020_842e-4, 5.189_535_7e-3, -2.685_444_4e-2, 1.128_36e-1, -3.761_262_6e-1, 1.128_379_1];
+        [7.889_123e-5, -8.020_842e-4, 5.189_535_7e-3, -2.685_444_4e-2, 1.128_36e-1, -3.761_262_6e-1, 1.283_791_7e-1];
     const LOG: [f32; 7] =
-        [-1.855_740_3e-4, 2.939_607_4e-3, -2.180_531_8e-2, 1.030_373_7e-1, 6.382_256_7e-1, 1.127_04, 3.537_193e-4];
+        [-1.855_740_3e-4, 2.939_607_4e-3, -2.180_531_8e-2, 1.030_373_7e-1, 6.382_257e-1, 1.127_04, 3.537_193e-4];
     // From 3.84 on the nearest f32 is 1.
     let a = x.abs().clamp(0.0, 4.0);
     let square = a * a;
@@ -51,25 +50,26 @@ pub fn erf(x: f32) -> f32 {
     for c in &LOG[1..] {
         log = log.mul_add(a, *c);
     }
-    let (low, high) = (a * odd, 1.0 - (-log).exp_fast());
+    let (low, high) = (a.mul_add(odd, a), 1.0 - (-log).exp_fast());
     (if a < 1.0 { low } else { high }).copysign(x)
 }
 
 /// The error function to the precision of f64: the series without cancellation below 3, the continued fraction of its
 /// complement above (Abramowitz and Stegun 1964, 7.1.6 and 7.1.14).
 pub fn erf_f64(x: f64) -> f64 {
+    const SLOPE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
     let a = x.abs();
     let square = a * a;
     let value = if a >= 3.0 {
         let tail = (1..=60).rev().fold(a, |tail, k| a + 0.5 * f64::from(k) / tail);
-        1.0 - 0.5 * FRAC_2_SQRT_PI * (-square).exp() / tail
+        1.0 - 0.5 * SLOPE * (-square).exp() / tail
     } else {
         let (mut term, mut sum) = (a, a);
         for n in 1..=70 {
             term *= 2.0 * square / f64::from(2 * n + 1);
             sum += term;
         }
-        FRAC_2_SQRT_PI * (-square).exp() * sum
+        SLOPE * (-square).exp() * sum
     };
     value.copysign(x)
 }
@@ -118,11 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn erf_in_f32_is_within_two_roundings() {
+    fn erf_in_f32_is_within_a_rounding() {
         let worst = (-60_000..60_000)
             .map(|i| i as f32 / 1e4)
             .fold(0.0_f64, |worst, x| worst.max((f64::from(x.erf_fast()) - f64::from(x).erf_fast()).abs()));
-        assert!(worst < 1.2e-7, "{worst:e}");
+        assert!(worst < 8e-8, "{worst:e}");
         assert_eq!([0.0_f32, f32::INFINITY, f32::NEG_INFINITY].map(f32::erf_fast), [0.0, 1.0, -1.0]);
         assert!(f32::NAN.erf_fast().is_nan() && f64::NAN.erf_fast().is_nan());
     }

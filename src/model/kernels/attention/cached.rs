@@ -6,6 +6,7 @@ use super::super::pointwise::cap_all;
 use super::super::{Kernel, LANES, Real, slice, vectorised};
 use super::products::{BLOCK, sums_by_row};
 use super::softmax::softmax;
+use super::whole::{self, Whole};
 use super::{Attention, check};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -36,7 +37,9 @@ impl<T: Real> HeadCache<T> {
 
     /// Appends the keys and values of one head from rows of the fused input.
     #[inline(always)]
-    fn append(&mut self, rows: &[T], width: usize, key_at: usize, value_at: usize, d_head: usize) {
+    fn append(&mut self, rows: &[T], spec: Attention, kv: usize) {
+        let (d_head, width) = (spec.d_head, spec.width());
+        let [key_at, value_at] = [spec.n_heads + kv, spec.n_heads + spec.n_kv_heads + kv].map(|head| head * d_head);
         let tiles = (self.len + rows.len() / width).div_ceil(TILE);
         let d_value = d_head.next_multiple_of(LANES);
         self.keys.resize(tiles * d_head * TILE, T::ZERO);
@@ -67,11 +70,18 @@ pub fn attend_cached(
     let candle_core::Storage::Cpu(cpu) = &*held else { candle_core::bail!("cached attention runs on the CPU") };
     let x = slice::<f32>(cpu, layout, "attend")?;
     let mut out = vec![0.0f32; rows * spec.n_heads * spec.d_head];
-    let mut scratch = Scratch::default();
+    let (mut scratch, mut whole) = (Scratch::default(), whole::Scratch::default());
     for (range, heads) in examples.iter().zip(caches) {
         heads.resize_with(spec.n_kv_heads, HeadCache::default);
         for (kv, head) in heads.iter_mut().enumerate() {
             let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, spec));
+            if head.is_empty() && range.len() > 1 {
+                // Many queries and nothing behind them: the other form is faster and gives the same bits.
+                let (queries, out, scratch) = (0..range.len(), &mut *out, &mut whole);
+                vectorised(Whole { spec, kv, rows, queries, out, scratch });
+                head.append(rows, spec, kv);
+                continue;
+            }
             vectorised(Job { spec, kv, rows, out, cache: head, scratch: &mut scratch });
         }
     }
@@ -112,11 +122,9 @@ impl<T: Real> Kernel for Job<'_, T> {
     #[inline(always)]
     fn run<S: pulp::Simd>(mut self, simd: S) {
         let Job { spec, kv, rows, .. } = self;
-        let (d, width) = (spec.d_head, spec.width());
-        let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
         let past = self.cache.len;
-        self.cache.append(rows, width, key_at, value_at, d);
-        let n_queries = rows.len() / width * spec.group();
+        self.cache.append(rows, spec, kv);
+        let n_queries = rows.len() / spec.width() * spec.group();
         for first in (0..n_queries).step_by(BLOCK) {
             match n_queries - first {
                 1 => self.answer::<1, S>(simd, past, first),

@@ -21,13 +21,13 @@ pub fn sums_by_row<const N: usize, T: Real, S: Simd>(
     out: &mut [T],
     stride: usize,
 ) {
-    let vectors = width * size_of::<T>() / size_of::<T::Vector<S>>();
-    let mut sums = RowSums { simd, a, b: T::vectors::<S>(b), vectors, done: 0, out, stride };
+    let mut sums = RowSums { simd, a, b: T::vectors::<S>(b), vectors: vectors_of::<T, S>(width), done: 0, out, stride };
     // Few rows take many columns at a time: the chains that hide the latency, and longer runs of memory.
     match N {
         1 => sums.columns::<8>(),
         2 | 3 => sums.columns::<4>(),
         4..=6 => sums.columns::<2>(),
+        _ if is_widest::<T, S>() => sums.columns::<2>(),
         _ => {}
     }
     if N == 1 {
@@ -90,11 +90,11 @@ impl<const N: usize, T: Real, S: Simd> RowSums<'_, N, T, S> {
     }
 }
 
-/// `out[j] = sum_i a[i][j] b[i]` for the first `N` columns of rows `a[i]` that stand `stride` numbers apart.
+/// `out[j] += sum_i a[i][j] b[i]` for the first `N` columns of rows `a[i]` that stand `stride` numbers apart.
 ///
 /// There are as many terms as vectors `b[i]` of `width` numbers; `out` is `[N, width]`.
 #[inline(always)]
-pub fn sums_by_column<const N: usize, T: Real, S: Simd>(
+pub fn add_by_column<const N: usize, T: Real, S: Simd>(
     simd: S,
     a: &[T],
     stride: usize,
@@ -102,19 +102,68 @@ pub fn sums_by_column<const N: usize, T: Real, S: Simd>(
     width: usize,
     out: &mut [T],
 ) {
-    let b = T::vectors::<S>(b);
-    let vectors = width * size_of::<T>() / size_of::<T::Vector<S>>();
-    let out = T::vectors_mut::<S>(out);
-    for c in 0..vectors {
-        let mut acc = [T::splat(simd, T::ZERO); N];
-        for (a, b) in a.chunks(stride).zip(b.chunks_exact(vectors)) {
-            let (a, b) = (&a[..N], b[c]);
+    let mut sums = ColumnSums::<N, T, S> {
+        simd,
+        a,
+        stride,
+        b: T::vectors::<S>(b),
+        vectors: vectors_of::<T, S>(width),
+        done: 0,
+        out,
+    };
+    if is_widest::<T, S>() {
+        sums.columns::<2>();
+    }
+    sums.columns::<1>();
+}
+
+struct ColumnSums<'a, const N: usize, T: Real, S: Simd> {
+    simd: S,
+    a: &'a [T],
+    stride: usize,
+    b: &'a [T::Vector<S>],
+    /// Vectors of a `b[i]`, and how many of them have been summed.
+    vectors: usize,
+    done: usize,
+    out: &'a mut [T],
+}
+
+impl<const N: usize, T: Real, S: Simd> ColumnSums<'_, N, T, S> {
+    /// Sums `V` columns of vectors at a time, as long as there are so many.
+    #[inline(always)]
+    fn columns<const V: usize>(&mut self) {
+        let ColumnSums { simd, a, stride, b, vectors, .. } = *self;
+        while self.done + V <= vectors {
+            let (c, out) = (self.done, T::vectors_mut::<S>(self.out));
+            let mut acc = [[T::splat(simd, T::ZERO); V]; N];
             for j in 0..N {
-                acc[j] = T::fma_lanes(simd, T::splat(simd, a[j]), b, acc[j]);
+                acc[j].copy_from_slice(&out[j * vectors + c..][..V]);
             }
-        }
-        for (j, acc) in acc.into_iter().enumerate() {
-            out[j * vectors + c] = acc;
+            for (a, b) in a.chunks(stride).zip(b.chunks_exact(vectors)) {
+                let (a, b) = (&a[..N], &b[c..c + V]);
+                for j in 0..N {
+                    let term = T::splat(simd, a[j]);
+                    for v in 0..V {
+                        acc[j][v] = T::fma_lanes(simd, term, b[v], acc[j][v]);
+                    }
+                }
+            }
+            for j in 0..N {
+                out[j * vectors + c..][..V].copy_from_slice(&acc[j]);
+            }
+            self.done += V;
         }
     }
+}
+
+/// Vectors that `width` numbers fill.
+#[inline(always)]
+fn vectors_of<T: Real, S: Simd>(width: usize) -> usize {
+    width * size_of::<T>() / size_of::<T::Vector<S>>()
+}
+
+/// Whether vectors have 64 bytes: then there are 32 registers of them, else 16.
+#[inline(always)]
+fn is_widest<T: Real, S: Simd>() -> bool {
+    size_of::<T::Vector<S>>() == 64
 }

@@ -27,29 +27,30 @@ pub fn softmax<T: Real>(scores: &mut [T], sees: Range<usize>) -> T {
     T::ONE / lane_sum(scores, |v| v)
 }
 
-/// Of [`LANES`] queries: `scores [key, query]`, keys a multiple of [`LANES`]. Query q sees the keys from `from[q]` up
-/// to and without `to[q]`; both ascend.
+/// Of `Q` queries: `scores [key, query]`, keys a multiple of [`LANES`]. Query q sees the keys from `from[q]` up to and
+/// without `to[q]`; both ascend.
 #[inline(always)]
-pub fn softmax_columns<T: Real>(scores: &mut [T], from: &[u32; LANES], to: &[u32; LANES]) -> [T; LANES] {
-    for (key, row) in scores.chunks_exact_mut(LANES).enumerate().take(from[LANES - 1] as usize) {
+pub fn softmax_columns<const Q: usize, T: Real>(scores: &mut [T], from: &[u32; Q], to: &[u32; Q]) -> [T; Q] {
+    let (scores, _) = scores.as_chunks_mut::<Q>();
+    for (key, row) in scores.iter_mut().enumerate().take(from[Q - 1] as usize) {
         for (x, from) in row.iter_mut().zip(from) {
             *x = if (key as u32) < *from { T::LOWEST } else { *x };
         }
     }
-    for (key, row) in scores.chunks_exact_mut(LANES).enumerate().skip(to[0] as usize) {
+    for (key, row) in scores.iter_mut().enumerate().skip(to[0] as usize) {
         for (x, to) in row.iter_mut().zip(to) {
             *x = if key as u32 >= *to { T::LOWEST } else { *x };
         }
     }
-    let mut top = [T::LOWEST; LANES];
-    for row in scores.chunks_exact(LANES) {
+    let mut top = [T::LOWEST; Q];
+    for row in scores.iter() {
         for (m, x) in top.iter_mut().zip(row) {
             *m = m.larger(*x);
         }
     }
-    let mut sums = [[T::ZERO; LANES]; LANES];
-    for rows in scores.chunks_exact_mut(LANES * LANES) {
-        for (row, sums) in rows.chunks_exact_mut(LANES).zip(&mut sums) {
+    let mut sums = [[T::ZERO; Q]; LANES];
+    for rows in scores.chunks_exact_mut(LANES) {
+        for (row, sums) in rows.iter_mut().zip(&mut sums) {
             for ((x, top), sum) in row.iter_mut().zip(&top).zip(sums) {
                 *x = (*x - *top).exp_fast();
                 *sum += *x;
@@ -64,7 +65,7 @@ pub fn softmax_columns<T: Real>(scores: &mut [T], from: &[u32; LANES], to: &[u32
         }
         half /= 2;
     }
-    let mut inv = [T::ONE; LANES];
+    let mut inv = [T::ONE; Q];
     inv.iter_mut().zip(&sums[0]).for_each(|(inv, sum)| *inv /= *sum);
     inv
 }

@@ -48,6 +48,7 @@ fn gradient_agrees_with_finite_differences() {
 }
 
 #[test]
+#[allow(clippy::single_range_in_vec_init)]
 fn gradient_with_a_cap_and_a_window_agrees_with_finite_differences() {
     let examples = Arc::new(vec![0..3, 3..9]);
     for (window, softcap) in [(None, Some(0.6)), (Some(1), None), (Some(3), Some(0.8))] {
@@ -111,15 +112,17 @@ fn cached_steps_give_the_bits_of_the_whole() {
     for spec in [vec![spec()], specs()].concat() {
         let x = input(6, n, spec, |v| v as f32);
         let whole = bits(&attend(&x, spec, &Arc::new(vec![0..n]), None).unwrap());
-        let mut heads = Vec::new();
-        let mut from = 0;
-        for step in [1, 30, 1, 1, 2, 35, 1, 59, 1, 4] {
-            let part = x.narrow(0, from, step).unwrap();
-            let got = bits(&attend_cached(&part, spec, &[0..step], &mut [&mut heads]).unwrap());
-            assert_eq!(got[..], whole[from..from + step], "{step} rows after {from} of {spec:?}");
-            from += step;
+        for steps in [&[1, 30, 1, 1, 2, 35, 1, 59, 1, 4][..], &[70, 3, 62], &[n]] {
+            let mut heads = Vec::new();
+            let mut from = 0;
+            for step in steps.iter().copied() {
+                let part = x.narrow(0, from, step).unwrap();
+                let got = bits(&attend_cached(&part, spec, &[0..step], &mut [&mut heads]).unwrap());
+                assert_eq!(got[..], whole[from..from + step], "{step} rows after {from} of {spec:?}");
+                from += step;
+            }
+            assert_eq!((from, heads[0].len()), (n, n));
         }
-        assert_eq!((from, heads[0].len()), (n, n));
     }
 }
 

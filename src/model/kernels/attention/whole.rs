@@ -1,23 +1,35 @@
-//! Attention within one sequence, keys and values read where they stand.
+//! Attention within one sequence.
 //!
 //! Vectors run over queries: scores are held `[key, query]`, so that softmax works lane by lane, and keys and values
-//! are only ever single numbers spread over a vector. Nothing is copied or padded but the queries.
+//! are only ever single numbers spread over a vector. They are read where they stand, or, by many queries, from a copy
+//! in which the rows of one head follow each other.
 
 use super::super::pointwise::cap_all;
 use super::super::{Kernel, LANES, Real};
 use super::Attention;
-use super::products::{BLOCK, sums_by_column, sums_by_row};
+use super::products::{BLOCK, add_by_column, sums_by_row};
 use super::softmax::softmax_columns;
 use std::ops::Range;
+
+/// Queries from which on keys and values are copied.
+const MANY: usize = 128;
+/// Queries that are answered together, behind the first keys; before, and at the end, [`LANES`] are: fewer of them see
+/// keys that others do not.
+const WIDE: usize = 2 * LANES;
+/// Keys whose values are added before the next column: they stay in the first cache.
+const TILE: usize = 64;
 
 /// Buffers reused from head to head.
 #[derive(Default)]
 pub struct Scratch<T> {
-    /// `[key, LANES]`
+    /// `[key, query]`
     scores: Vec<T>,
-    /// `[d_head, LANES]`
+    /// `[d_head, query]`
     queries: Vec<T>,
     mixed: Vec<T>,
+    /// `[key, d_head]`
+    keys: Vec<T>,
+    values: Vec<T>,
 }
 
 /// One key/value head of one sequence.
@@ -37,62 +49,117 @@ impl<T: Real> Kernel for Whole<'_, T> {
     #[inline(always)]
     fn run<S: pulp::Simd>(self, simd: S) {
         let Whole { spec, kv, rows, queries, out, scratch } = self;
+        let (d, width) = (spec.d_head, spec.width());
+        let Scratch { scores, queries: held, mixed, keys, values } = scratch;
+        let [key_at, value_at] = [spec.n_heads + kv, spec.n_heads + spec.n_kv_heads + kv].map(|head| head * d);
+        let n_queries = queries.len() * spec.group();
+        let copied = n_queries >= MANY;
+        if copied {
+            for (copy, at) in [(&mut *keys, key_at), (&mut *values, value_at)] {
+                copy.clear();
+                rows.chunks_exact(width).for_each(|row| copy.extend_from_slice(&row[at..at + d]));
+            }
+        }
+        let (keys, values, stride) =
+            if copied { (&keys[..], &values[..], d) } else { (&rows[key_at..], &rows[value_at..], width) };
+        let mut head = Head { simd, spec, kv, rows, queries, keys, values, stride, out, scores, held, mixed };
+        let mut first = 0;
+        while first < n_queries {
+            // Fewer than the first cache holds: the wider block would mostly wait for hidden keys.
+            if n_queries - first > LANES && head.sees(first).len() >= TILE {
+                head.answer::<WIDE>(first);
+                first += WIDE;
+            } else {
+                head.answer::<LANES>(first);
+                first += LANES;
+            }
+        }
+    }
+}
+
+/// What the queries of one head are answered from.
+struct Head<'a, T, S> {
+    simd: S,
+    spec: Attention,
+    kv: usize,
+    rows: &'a [T],
+    queries: Range<usize>,
+    /// Rows that stand `stride` numbers apart.
+    keys: &'a [T],
+    values: &'a [T],
+    stride: usize,
+    out: &'a mut [T],
+    scores: &'a mut Vec<T>,
+    held: &'a mut Vec<T>,
+    mixed: &'a mut Vec<T>,
+}
+
+impl<T: Real, S: pulp::Simd> Head<'_, T, S> {
+    /// The keys that query j of the group order sees: it is that of row j / group and head j % group.
+    #[inline(always)]
+    fn sees(&self, query: usize) -> Range<usize> {
+        self.spec.sees(self.queries.start + query / self.spec.group())
+    }
+
+    /// Answers `Q` queries from one on.
+    #[inline(always)]
+    fn answer<const Q: usize>(&mut self, first: usize) {
+        let (spec, simd, stride) = (self.spec, self.simd, self.stride);
         let (d, width, group, scale) = (spec.d_head, spec.width(), spec.group(), T::of(spec.scale));
-        let (key_at, value_at) = ((spec.n_heads + kv) * d, (spec.n_heads + spec.n_kv_heads + kv) * d);
-        let n = rows.len() / width;
-        scratch.queries.resize(d * LANES, T::ZERO);
-        scratch.mixed.resize(d * LANES, T::ZERO);
-        let n_queries = queries.len() * group;
-        for first in (0..n_queries).step_by(LANES) {
-            // Query j of the group order: row j / group, head j % group. A block that is not full repeats its last one.
-            let block = LANES.min(n_queries - first);
-            let (mut place, mut sees) = ([(0, 0); LANES], [(); LANES].map(|()| 0..0));
-            for (j, (place, sees)) in place.iter_mut().zip(&mut sees).enumerate() {
-                let query = first + j.min(block - 1);
-                let (row, head) = (query / group, kv * group + query % group);
-                (*place, *sees) = ((row, head), spec.sees(queries.start + row));
-                let query = &rows[(queries.start + row) * width + head * d..][..d];
-                for (slots, x) in scratch.queries.chunks_exact_mut(LANES).zip(query) {
-                    slots[j] = *x * scale;
-                }
+        // A block that is not full repeats its last query.
+        let block = Q.min(self.queries.len() * group - first);
+        let place = |j: usize| ((first + j) / group, self.kv * group + (first + j) % group);
+        let (mut from, mut to) = ([0; Q], [0; Q]);
+        self.held.resize(d * Q, T::ZERO);
+        for j in 0..Q {
+            let (row, head) = place(j.min(block - 1));
+            let sees = self.sees(first + j.min(block - 1));
+            (from[j], to[j]) = (sees.start as u32, sees.end as u32);
+            let query = &self.rows[(self.queries.start + row) * width + head * d..][..d];
+            for (slots, x) in self.held.chunks_exact_mut(Q).zip(query) {
+                slots[j] = *x * scale;
             }
-            // Keys that no query of the block sees are left out; those it starts with stay in their lanes.
-            let start = sees[0].start / LANES * LANES;
-            let seen = sees[LANES - 1].end - start;
-            scratch.scores.resize(seen.next_multiple_of(LANES) * LANES, T::ZERO);
-            for key in (0..seen).step_by(BLOCK) {
-                let mut keys = [&rows[..0]; BLOCK];
-                for (i, k) in keys.iter_mut().enumerate() {
-                    *k = &rows[(start + key + i).min(n - 1) * width + key_at..][..d];
-                }
-                sums_by_row(simd, keys, &scratch.queries, LANES, &mut scratch.scores[key * LANES..], LANES);
+        }
+        // Keys that no query of the block sees are left out; those it starts with stay in their lanes.
+        let start = from[0] as usize / LANES * LANES;
+        let end = to[Q - 1] as usize;
+        from.iter_mut().chain(&mut to).for_each(|key| *key -= start as u32);
+        self.scores.resize((end - start).next_multiple_of(LANES) * Q, T::ZERO);
+        for (key, scores) in (start..end).step_by(BLOCK).zip(self.scores.chunks_exact_mut(BLOCK * Q)) {
+            let mut keys = [&self.keys[..0]; BLOCK];
+            for (i, k) in keys.iter_mut().enumerate() {
+                *k = &self.keys[(key + i).min(end - 1) * stride..][..d];
             }
-            if let Some(cap) = spec.cap() {
-                cap_all(&mut scratch.scores, cap);
-            }
-            let (from, to) =
-                (sees.each_ref().map(|s| (s.start - start) as u32), sees.each_ref().map(|s| (s.end - start) as u32));
-            let inv = softmax_columns(&mut scratch.scores, &from, &to);
-            let (weights, values) = (&scratch.scores[..seen * LANES], &rows[start * width + value_at..]);
+            sums_by_row(simd, keys, self.held, Q, scores, Q);
+        }
+        if let Some(cap) = spec.cap() {
+            cap_all(self.scores, cap);
+        }
+        let inv = softmax_columns(self.scores, &from, &to);
+        self.mixed.clear();
+        self.mixed.resize(d * Q, T::ZERO);
+        let weights = &self.scores[..(end - start) * Q];
+        for (values, weights) in self.values[start * stride..].chunks(TILE * stride).zip(weights.chunks(TILE * Q)) {
             let mut column = 0;
             while column < d {
-                let (values, mixed) = (&values[column..], &mut scratch.mixed[column * LANES..]);
+                let (values, mixed) = (&values[column..], &mut self.mixed[column * Q..]);
                 if column + BLOCK <= d {
-                    sums_by_column::<BLOCK, T, S>(simd, values, width, weights, LANES, mixed);
+                    add_by_column::<BLOCK, T, S>(simd, values, stride, weights, Q, mixed);
                     column += BLOCK;
                 } else {
-                    sums_by_column::<1, T, S>(simd, values, width, weights, LANES, mixed);
+                    add_by_column::<1, T, S>(simd, values, stride, weights, Q, mixed);
                     column += 1;
                 }
             }
-            for slots in scratch.mixed.chunks_exact_mut(LANES) {
-                slots.iter_mut().zip(&inv).for_each(|(x, inv)| *x *= *inv);
-            }
-            for (j, (row, head)) in place.into_iter().enumerate().take(block) {
-                let out = &mut out[(row * spec.n_heads + head) * d..][..d];
-                for (out, slots) in out.iter_mut().zip(scratch.mixed.chunks_exact(LANES)) {
-                    *out = slots[j];
-                }
+        }
+        for slots in self.mixed.chunks_exact_mut(Q) {
+            slots.iter_mut().zip(&inv).for_each(|(x, inv)| *x *= *inv);
+        }
+        for j in 0..block {
+            let (row, head) = place(j);
+            let out = &mut self.out[(row * spec.n_heads + head) * d..][..d];
+            for (out, slots) in out.iter_mut().zip(self.mixed.chunks_exact(Q)) {
+                *out = slots[j];
             }
         }
     }
