@@ -3,14 +3,14 @@
 use super::super::{Kernel, team, vectorised};
 use super::Line;
 use super::element::Element;
-use super::tile::{COLUMNS, LINE, ROWS, TERMS, Tile, tile};
+use super::tile::{COLUMNS, LINE, ROWS, TERMS, Tile, fetch_place, tile};
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// Terms of a block: whole runs of [`TERMS`].
 const DEPTH: usize = 2 * TERMS;
-/// Numbers of `x` in a block: with a panel of weights they fit the level 2 cache of a core.
-const BLOCK: usize = 12 * ROWS * DEPTH;
+/// Rows of a block: with a panel of weights they fit the level 2 cache of a core.
+const MOST_ROWS: usize = 12 * ROWS;
 /// Panels for which it pays to pack rows anew.
 const FEWEST_PANELS: usize = 4;
 /// Pieces for each thread, so that one that is held up keeps nobody waiting for long.
@@ -42,7 +42,8 @@ pub fn multiply<E: Element>(x: &[f32], w: &[Line<E>], d_in: usize, d_out: usize)
     if rows * d_out == 0 {
         return out;
     }
-    let block = rows_of_a_block(rows, d_in);
+    // Equal blocks of whole tiles.
+    let block = rows.div_ceil(rows.div_ceil(MOST_ROWS)).next_multiple_of(ROWS);
     let (blocks, panels) = (rows.div_ceil(block), d_out.div_ceil(COLUMNS));
     let hands = team::hands();
     let groups = if hands == 1 { 1 } else { (hands * PIECES).div_ceil(blocks).min(panels.div_ceil(FEWEST_PANELS)) };
@@ -62,13 +63,6 @@ pub fn multiply<E: Element>(x: &[f32], w: &[Line<E>], d_in: usize, d_out: usize)
     out
 }
 
-/// Equal blocks of whole tiles.
-fn rows_of_a_block(rows: usize, d_in: usize) -> usize {
-    let most = (BLOCK / d_in.clamp(1, DEPTH)).max(ROWS);
-    let blocks = rows.div_ceil(most);
-    rows.div_ceil(blocks).next_multiple_of(ROWS)
-}
-
 /// Some rows by some panels.
 struct Part<'a, E> {
     x: &'a [f32],
@@ -85,8 +79,8 @@ impl<E: Element> Part<'_, E> {
         let Part { x, w, d_in, d_out, panels, out } = self;
         let rows = x.len() / d_in;
         let tiles = rows.div_ceil(ROWS);
-        // A panel that several tiles need is widened once.
-        let widen = size_of::<E>() < size_of::<f32>() && tiles > 1;
+        // A panel that many tiles need is widened once.
+        let widen = size_of::<E>() < size_of::<f32>() && tiles > 2;
         for from in (0..d_in).step_by(DEPTH) {
             let terms = DEPTH.min(d_in - from);
             let packed = if rows == 1 { &x[from..from + terms] } else { pack(x, d_in, from, terms, &mut scratch.x) };
@@ -138,6 +132,7 @@ unsafe fn runs<E: Element>(t: Tile<E>, columns: usize) {
         if narrow && t.add {
             (0..t.rows).for_each(|r| out.add(r * stride).copy_from_nonoverlapping(t.out.add(r * t.stride), columns));
         }
+        (0..t.rows).for_each(|r| fetch_place(out.add(r * stride)));
         for from in (0..t.terms).step_by(TERMS) {
             let (terms, add) = (TERMS.min(t.terms - from), t.add || from > 0);
             let (x, w) = (t.x.add(from * t.rows), t.w.add(from * COLUMNS));
@@ -158,12 +153,7 @@ fn pack<'a>(x: &[f32], d_in: usize, from: usize, terms: usize, into: &'a mut Vec
     for (x, tile) in x.chunks(ROWS * d_in).zip(into[..rows * terms].chunks_mut(ROWS * terms)) {
         let rows = x.len() / d_in;
         if rows == ROWS {
-            let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &x[r * d_in + from..][..terms]);
-            for (i, slots) in tile.as_chunks_mut::<ROWS>().0.iter_mut().enumerate().take(terms) {
-                for (slot, row) in slots.iter_mut().zip(rows) {
-                    *slot = row[i];
-                }
-            }
+            turn(x, d_in, from, tile);
         } else {
             for (r, row) in x.chunks_exact(d_in).enumerate() {
                 for (slots, x) in tile.chunks_exact_mut(rows).zip(&row[from..from + terms]) {
@@ -173,6 +163,23 @@ fn pack<'a>(x: &[f32], d_in: usize, from: usize, terms: usize, into: &'a mut Vec
         }
     }
     &into[..rows * terms]
+}
+
+/// A full tile, four rows and four terms at a time: the compiler makes shuffles of that.
+fn turn(x: &[f32], d_in: usize, from: usize, tile: &mut [f32]) {
+    let terms = tile.len() / ROWS;
+    for (g, x) in x.chunks_exact(4 * d_in).enumerate() {
+        let rows: [&[f32]; 4] = std::array::from_fn(|r| &x[r * d_in + from..][..terms]);
+        let [a, b, c, d] = rows.map(|row| row.as_chunks::<4>().0);
+        for (slots, (((a, b), c), d)) in tile.chunks_exact_mut(4 * ROWS).zip(a.iter().zip(b).zip(c).zip(d)) {
+            for t in 0..4 {
+                slots[t * ROWS + 4 * g..][..4].copy_from_slice(&[a[t], b[t], c[t], d[t]]);
+            }
+        }
+        for t in terms / 4 * 4..terms {
+            tile[t * ROWS + 4 * g..][..4].copy_from_slice(&rows.map(|row| row[t]));
+        }
+    }
 }
 
 /// Lines of a panel as f32.

@@ -139,3 +139,15 @@ fn fetch(_at: *const u8) {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(_at.cast());
     }
 }
+
+/// Asks for the place of a row of a tile, which is written when its sums are done.
+#[inline(always)]
+pub fn fetch_place(_at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: hints, which no address makes fail.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<{ _MM_HINT_ET0 }>(_at.cast());
+        _mm_prefetch::<{ _MM_HINT_ET0 }>(_at.wrapping_add(LINE / 4).cast());
+    }
+}
