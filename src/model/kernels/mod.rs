@@ -35,7 +35,7 @@ pub use embed::embed;
 pub use layer_norm::layer_norm;
 pub use likelihood::{CappedHead, HeadWeight, cross_entropy, nll};
 pub use linear::linear;
-pub use low_rank::{LowRankPart, linear_with_low_rank};
+pub use low_rank::{LowRankPart, linear_with_low_rank, packed_with_low_rank};
 pub use norm::rms_norm;
 pub use norm_heads::norm_heads;
 pub use packed::{Packed, linear_packed};

@@ -36,16 +36,21 @@ impl Packer {
     /// Room for a weight `[d_in, d_out]`, held as f32, bf16 or f16.
     ///
     /// # Errors
-    /// Another dtype.
+    /// Another dtype; no memory.
     pub fn new(dtype: DType, d_in: usize, d_out: usize) -> Result<Packer> {
-        fn room<E: Element>(lines: usize) -> Vec<Line<E>> {
-            vec![Line([E::ZERO; COLUMNS]); lines]
+        fn room<E: Element>(lines: Option<usize>) -> Result<Vec<Line<E>>> {
+            let mut room = Vec::new();
+            match lines {
+                Some(lines) if room.try_reserve_exact(lines).is_ok() => room.resize(lines, Line([E::ZERO; COLUMNS])),
+                _ => candle_core::bail!("no memory for a weight of that size"),
+            }
+            Ok(room)
         }
-        let lines = d_out.div_ceil(COLUMNS) * d_in;
+        let lines = d_out.div_ceil(COLUMNS).checked_mul(d_in);
         let panels = match dtype {
-            DType::F32 => Panels::F32(room(lines)),
-            DType::BF16 => Panels::Bf16(room(lines)),
-            DType::F16 => Panels::F16(room(lines)),
+            DType::F32 => Panels::F32(room(lines)?),
+            DType::BF16 => Panels::Bf16(room(lines)?),
+            DType::F16 => Panels::F16(room(lines)?),
             other => candle_core::bail!("weights are held in f32, bf16 or f16 on the CPU, not in {other:?}"),
         };
         Ok(Packer { packed: Packed { d_in, d_out, panels }, filled: Vec::new() })
@@ -77,6 +82,16 @@ impl Packer {
         self.check(&columns, values.len())?;
         let n = columns.len();
         Ok(self.fill(columns, |column, term| values[term * n + column]))
+    }
+
+    /// Fills columns from the numbers of a matrix `[column, d_in]`.
+    ///
+    /// # Errors
+    /// Columns that are not there, or another number of numbers.
+    pub fn rows(&mut self, columns: Range<usize>, values: &[f32]) -> Result<Unfit> {
+        self.check(&columns, values.len())?;
+        let d_in = self.packed.d_in;
+        Ok(self.fill(columns, |column, term| values[column * d_in + term]))
     }
 
     /// `steps`: the distance of two columns, and of two terms, in the file.

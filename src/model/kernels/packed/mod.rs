@@ -49,6 +49,12 @@ pub struct Packed {
     panels: Panels,
 }
 
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed[{}, {}; {:?}]", self.d_in, self.d_out, self.dtype())
+    }
+}
+
 impl Packed {
     /// A weight from a tensor `[d_in, d_out]` on the CPU, held as `dtype`: f32, bf16 or f16.
     ///
@@ -129,6 +135,11 @@ impl Packed {
 /// # Errors
 /// An input of another width, not in f32 or not on the CPU, or one that a gradient is wanted of.
 pub fn linear_packed(x: &Tensor, w: &Packed) -> Result<Tensor> {
+    Tensor::from_vec(multiplied(x, w)?, (x.dim(0)?, w.d_out), x.device())
+}
+
+/// The product row by row.
+pub(super) fn multiplied(x: &Tensor, w: &Packed) -> Result<Vec<f32>> {
     let (rows, d_in) = x.dims2()?;
     if d_in != w.d_in {
         candle_core::bail!("linear: input [{rows}, {d_in}] does not fit a weight [{}, {}]", w.d_in, w.d_out)
@@ -136,8 +147,7 @@ pub fn linear_packed(x: &Tensor, w: &Packed) -> Result<Tensor> {
     if tape::is_wanted(x) {
         candle_core::bail!("linear: a packed weight has no gradient; load the model to be trained or adapted")
     }
-    let out = read::<f32, _>(&x.contiguous()?, |x| Ok(w.multiply(x)))?;
-    Tensor::from_vec(out, (rows, w.d_out), x.device())
+    read::<f32, _>(&x.contiguous()?, |x| Ok(w.multiply(x)))
 }
 
 #[cfg(test)]
