@@ -1,7 +1,10 @@
 //! Stored numbers as f32.
 
+use super::kernels::packed::{Packer, Unfit};
 use super::opening::Dtype;
+use super::projection::Part;
 use crate::error::{Error, Result};
+use candle_core::DType;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
@@ -11,27 +14,78 @@ use safetensors::tensor::{Dtype as Stored, TensorView};
 /// A type that is no float; numbers that are not finite, or not in the range of `dtype`.
 pub(crate) fn to_f32(place: &str, name: &str, view: &TensorView<'_>, dtype: Dtype) -> Result<Vec<f32>> {
     let data = view.data();
-    let mut values = match view.dtype() {
-        Stored::F32 => each(data, f32::from_le_bytes),
-        Stored::F16 => each(data, |b| f16::from_le_bytes(b).to_f32()),
-        Stored::BF16 => each(data, |b| bf16::from_le_bytes(b).to_f32()),
-        Stored::F64 => each(data, |b| f64::from_le_bytes(b) as f32),
-        other => {
-            let reason = format!("`{name}` is stored as {other:?}");
-            return Err(Error::format(place, reason, "weights in f32, f16 or bf16 can be read; dequantise it first"));
-        }
+    let mut values = match float(place, name, view.dtype())? {
+        DType::F16 => each(data, |b| f16::from_le_bytes(b).to_f32()),
+        DType::BF16 => each(data, |b| bf16::from_le_bytes(b).to_f32()),
+        DType::F64 => each(data, |b| f64::from_le_bytes(b) as f32),
+        _ => each(data, f32::from_le_bytes),
     };
     check(place, name, &values)?;
     let already = matches!((dtype, view.dtype()), (Dtype::Bf16, Stored::BF16) | (Dtype::F16, Stored::F16));
     if dtype != Dtype::F32 && !already {
         round(&mut values, dtype);
         let count = values.iter().filter(|v| !v.is_finite()).count();
-        if count > 0 {
-            let reason = format!("{count} values of `{name}` are beyond the range of {dtype}");
-            return Err(Error::format(place, reason, "take --dtype bf16 or f32"));
-        }
+        in_range(place, name, dtype, count)?;
     }
     Ok(values)
+}
+
+/// Packs the columns of one stored tensor, rounded to `dtype`.
+///
+/// # Errors
+/// As [`to_f32`].
+pub(crate) fn pack(place: &str, part: &Part, view: &TensorView<'_>, dtype: Dtype, into: &mut Packer) -> Result<()> {
+    let (name, data) = (&part.name, view.data());
+    let stored = float(place, name, view.dtype())?;
+    let columns = part.columns.clone().unwrap_or(0..view.shape()[if part.turned { 0 } else { 1 }]);
+    let mut unfit = Unfit::default();
+    match (&part.order, part.turned) {
+        (None, true) => unfit += into.stored_rows(columns, stored, data)?,
+        (None, false) => unfit += into.stored_columns(columns, stored, data)?,
+        (Some(order), true) => {
+            // Outputs that stand together in the file are packed together.
+            let row = data.len() / order.len().max(1);
+            let mut from = 0;
+            for run in order.chunk_by(|a, b| *b == a + 1) {
+                let (to, file) = (from + run.len(), run[0] as usize);
+                let bytes = &data[file * row..(file + run.len()) * row];
+                unfit += into.stored_rows(columns.start + from..columns.start + to, stored, bytes)?;
+                from = to;
+            }
+        }
+        (Some(order), false) => {
+            let (values, n) = (to_f32(place, name, view, dtype)?, order.len());
+            let rows = values.chunks_exact(n.max(1));
+            let ordered: Vec<f32> = rows.flat_map(|row| order.iter().map(|at| row[*at as usize])).collect();
+            unfit += into.columns(columns, &ordered)?;
+        }
+    }
+    if unfit.not_finite > 0 {
+        return Err(Error::NotFinite { place: format!("{place}: `{name}`"), count: unfit.not_finite });
+    }
+    in_range(place, name, dtype, unfit.too_large)
+}
+
+/// A stored type that weights may have.
+fn float(place: &str, name: &str, stored: Stored) -> Result<DType> {
+    match stored {
+        Stored::F32 => Ok(DType::F32),
+        Stored::F16 => Ok(DType::F16),
+        Stored::BF16 => Ok(DType::BF16),
+        Stored::F64 => Ok(DType::F64),
+        other => {
+            let reason = format!("`{name}` is stored as {other:?}");
+            Err(Error::format(place, reason, "weights in f32, f16 or bf16 can be read; dequantise it first"))
+        }
+    }
+}
+
+fn in_range(place: &str, name: &str, dtype: Dtype, too_large: usize) -> Result<()> {
+    if too_large == 0 {
+        return Ok(());
+    }
+    let reason = format!("{too_large} values of `{name}` are beyond the range of {dtype}");
+    Err(Error::format(place, reason, "take --dtype bf16 or f32"))
 }
 
 /// Rounds numbers to a type.

@@ -24,6 +24,7 @@ pub mod rows;
 pub mod sample;
 mod shards;
 mod source;
+pub mod weight;
 pub mod weights;
 
 pub use adapter::{Adapter, LowRank};
@@ -33,6 +34,7 @@ pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
 pub use projection::{Module, Parameter, Projection, Unembedding};
 pub use rows::{Example, Rows};
+pub use weight::{Embedding, Weight};
 
 use crate::axes::{Dims, Layer, Point, Site};
 use crate::error::Result;

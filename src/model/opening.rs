@@ -65,6 +65,15 @@ impl Dtype {
         }
     }
 
+    /// As tensors call it.
+    pub fn held(self) -> candle_core::DType {
+        match self {
+            Dtype::F32 => candle_core::DType::F32,
+            Dtype::Bf16 => candle_core::DType::BF16,
+            Dtype::F16 => candle_core::DType::F16,
+        }
+    }
+
     /// The value that a weight has in this type: nearest, ties to even. Beyond the range of f16 it is infinite.
     pub fn round(self, value: f32) -> f32 {
         match self {

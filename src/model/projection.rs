@@ -1,6 +1,7 @@
 //! Weights by what they are for: linear maps of blocks, the head, and what of them is trained.
 
 use super::kernels::{self, CappedHead, HeadWeight};
+use super::weight::Weight;
 use crate::error::Result;
 use candle_core::{Tensor, Var};
 use std::ops::Range;
@@ -20,7 +21,7 @@ pub struct Module {
 /// A linear map of a block: one product for all modules that read the same rows.
 pub struct Projection {
     /// `[in, out]`
-    pub weight: Tensor,
+    pub weight: Weight,
     /// `[out]`
     pub bias: Option<Tensor>,
     pub modules: Vec<Module>,
@@ -29,7 +30,7 @@ pub struct Projection {
 impl Projection {
     /// `x [row, in]` to `[row, out]`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        self.biased(kernels::linear(x, &self.weight)?)
+        self.biased(self.weight.multiply(x)?)
     }
 
     /// The product `y` with the bias.
@@ -51,7 +52,7 @@ pub struct Unembedding {
 /// The matrix of a head.
 pub enum HeadMatrix {
     /// `[d_model, d_vocab]`
-    Own(Tensor),
+    Own(Weight),
     /// The embedding `[d_vocab, d_model]` itself, where it is trained.
     Tied(Tensor),
 }
@@ -60,7 +61,8 @@ impl Unembedding {
     /// As the loss takes it.
     pub fn kernel(&self) -> CappedHead<'_> {
         let weight = match &self.matrix {
-            HeadMatrix::Own(w) => HeadWeight::Own(w),
+            HeadMatrix::Own(Weight::Plain(w)) => HeadWeight::Own(w),
+            HeadMatrix::Own(Weight::Packed(w)) => HeadWeight::Packed(w),
             HeadMatrix::Tied(w) => HeadWeight::Tied(w),
         };
         CappedHead { weight, cap: self.cap }
@@ -69,7 +71,7 @@ impl Unembedding {
     /// `[row, d_model]` to `[row, d_vocab]`.
     pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
         let logits = match &self.matrix {
-            HeadMatrix::Own(w) => kernels::linear(normed, w)?,
+            HeadMatrix::Own(w) => w.multiply(normed)?,
             HeadMatrix::Tied(w) => kernels::linear(normed, &w.t()?)?,
         };
         Ok(match self.cap {

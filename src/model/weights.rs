@@ -1,11 +1,14 @@
 //! The tensors of a checkpoint on their way into a model: read, drawn at random, or made trainable.
 
 use super::convert;
+use super::kernels::Packed;
+use super::kernels::packed::Packer;
 use super::linear::Linear;
 use super::load::{Bytes, Dtype, Opening, Purpose};
 use super::missing::{Survey, unexpected};
 use super::projection::{HeadMatrix, Module, Parameter, Part, Projection, Unembedding};
 use super::shards::Tensors;
+use super::weight::{Embedding, Weight};
 use crate::error::{Error, Result};
 use crate::rng::stream;
 use candle_core::{Device, Tensor, Var};
@@ -131,8 +134,8 @@ impl<'a> Weights<'a> {
     /// The linear maps of some modules as one: `[d_in, sum of outputs]`.
     pub fn linear(&mut self, linear: &Linear) -> Result<Projection> {
         let stem = format!("{}.{}", linear.stem, linear.layer.0);
-        let (mut tensors, mut biases, mut modules, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let (mut parts, mut bias_parts) = (Vec::new(), Vec::new());
+        let (mut pieces, mut biases, mut modules, mut from) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let mut bias_parts = Vec::new();
         for (path, d_out) in &linear.modules {
             let (path, columns) = (format!("{stem}.{path}"), from..from + d_out);
             from = columns.end;
@@ -143,11 +146,7 @@ impl<'a> Weights<'a> {
                 order: order.clone(),
                 ..Part::whole(&name)
             };
-            let shape = if linear.turned { [*d_out, linear.d_in] } else { [linear.d_in, *d_out] };
-            let name = format!("{path}.weight");
-            let stored = self.read(&name, &shape)?;
-            tensors.push(in_order(if linear.turned { stored.t()? } else { stored }, &order)?);
-            parts.push(part(name, linear.turned));
+            pieces.push(part(format!("{path}.weight"), linear.turned));
             if linear.bias {
                 let name = format!("{path}.bias");
                 biases.push(in_order(self.read(&name, &[*d_out])?, &order)?);
@@ -155,7 +154,7 @@ impl<'a> Weights<'a> {
             }
             modules.push(Module { path, columns: columns.clone(), order: order.clone() });
         }
-        let weight = self.hand_out(Tensor::cat(&tensors, 1)?.contiguous()?, parts)?;
+        let weight = self.joined(linear.d_in, from, pieces)?;
         let bias = match linear.bias {
             true => Some(self.hand_out(Tensor::cat(&biases, 0)?, bias_parts)?),
             false => None,
@@ -163,22 +162,76 @@ impl<'a> Weights<'a> {
         Ok(Projection { weight, bias, modules })
     }
 
-    /// The head: a matrix of its own, or the embedding `[d_vocab, d_model]` again.
-    pub fn unembedding(&mut self, name: &str, tied: bool, embedding: &Tensor) -> Result<Unembedding> {
-        if !tied {
-            let (d_vocab, d_model) = embedding.dims2()?;
-            let weight = self.read(name, &[d_vocab, d_model])?.t()?.contiguous()?;
-            let part = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
-            let matrix = HeadMatrix::Own(self.hand_out(weight, vec![part])?);
-            return Ok(Unembedding { matrix, cap: None });
+    /// The tensors of `pieces` side by side, `[d_in, d_out]`.
+    fn joined(&mut self, d_in: usize, d_out: usize, pieces: Vec<Part>) -> Result<Weight> {
+        if self.purpose == Purpose::Run {
+            return Ok(Weight::Packed(Arc::new(self.packed(d_in, d_out, &pieces)?)));
         }
-        // A head that is tied and stored all the same says nothing new.
-        self.taken.insert(name.into());
-        // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
-        // transposed matrix cost more to pack than to multiply.
-        let matrix = match self.purpose {
-            Purpose::Run => HeadMatrix::Own(embedding.t()?.contiguous()?),
-            Purpose::Adapt | Purpose::Train => HeadMatrix::Tied(embedding.clone()),
+        let one = |piece: &Part| {
+            let stored = self.read(&piece.name, &shape_of(piece, d_in, d_out))?;
+            in_order(if piece.turned { stored.t()? } else { stored }, &piece.order)
+        };
+        let tensors = pieces.iter().map(one).collect::<Result<Vec<_>>>()?;
+        Ok(Weight::Plain(self.hand_out(Tensor::cat(&tensors, 1)?.contiguous()?, pieces)?))
+    }
+
+    /// The same in panels, straight from the bytes of the files.
+    fn packed(&mut self, d_in: usize, d_out: usize, pieces: &[Part]) -> Result<Packed> {
+        // Before any memory is taken: a file that has these tensors is not much smaller than they are.
+        for piece in pieces {
+            self.taken.insert(piece.name.clone());
+            if let Origin::Files { tensors, files, .. } = &self.origin {
+                find(tensors, files, &piece.name, &shape_of(piece, d_in, d_out))?;
+            }
+        }
+        let mut packer = Packer::new(self.dtype.held(), d_in, d_out)?;
+        for piece in pieces {
+            let shape = shape_of(piece, d_in, d_out);
+            match &mut self.origin {
+                Origin::Random { seed } => {
+                    let drawn = draw(*seed, &piece.name, &shape, self.dtype)?;
+                    let drawn = if piece.turned { drawn.t()? } else { drawn };
+                    let drawn = in_order(drawn, &piece.order)?.flatten_all()?.to_vec1::<f32>()?;
+                    packer.columns(piece.columns.clone().unwrap_or(0..d_out), &drawn)?;
+                }
+                Origin::Files { tensors, files, tell, .. } => {
+                    let (file, view) = find(tensors, files, &piece.name, &shape)?;
+                    let (place, bytes) = &files[*file];
+                    convert::pack(place, piece, view, self.dtype, &mut packer)?;
+                    bytes.release(view.data());
+                    tell(view.data().len() as u64);
+                }
+            }
+        }
+        Ok(packer.finish()?)
+    }
+
+    /// The embedding, in the file `[d_vocab, d_model]`.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn embedding(&mut self, name: &str, d_vocab: usize, d_model: usize) -> Result<Embedding> {
+        if self.purpose != Purpose::Run {
+            return Ok(Embedding::Table(self.tensor(name, &[d_vocab, d_model])?));
+        }
+        let whole = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
+        Ok(Embedding::Packed(Arc::new(self.packed(d_model, d_vocab, &[whole])?)))
+    }
+
+    /// The head: a matrix of its own, in the file `[d_vocab, d_model]`, or the embedding again.
+    pub fn unembedding(&mut self, name: &str, tied: bool, embedding: &Embedding) -> Result<Unembedding> {
+        if tied {
+            // A head that is tied and stored all the same says nothing new.
+            self.taken.insert(name.into());
+        }
+        let matrix = match embedding {
+            _ if !tied => {
+                let (d_vocab, d_model) = embedding.dims()?;
+                let whole = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
+                HeadMatrix::Own(self.joined(d_model, d_vocab, vec![whole])?)
+            }
+            Embedding::Packed(w) => HeadMatrix::Own(Weight::Packed(w.clone())),
+            Embedding::Table(table) => HeadMatrix::Tied(table.clone()),
         };
         Ok(Unembedding { matrix, cap: None })
     }
@@ -260,19 +313,36 @@ fn from_file(
     shape: &[usize],
     dtype: Dtype,
 ) -> Result<(Tensor, u64)> {
-    let Some((file, view)) = tensors.get(name) else {
+    let (file, view) = find(tensors, files, name, shape)?;
+    let (place, bytes) = &files[*file];
+    let values = convert::to_f32(place, name, view, dtype)?;
+    bytes.release(view.data());
+    Ok((Tensor::from_vec(values, shape, &Device::Cpu)?, view.data().len() as u64))
+}
+
+/// A tensor of this name and shape, and the index of its file.
+fn find<'t, 'a>(
+    tensors: &'t Tensors<'a>,
+    files: &[(String, Bytes)],
+    name: &str,
+    shape: &[usize],
+) -> Result<&'t (usize, TensorView<'a>)> {
+    let Some(found) = tensors.get(name) else {
         let have: Vec<&str> = tensors.keys().take(4).map(String::as_str).collect();
         let have = format!("{} tensors ({} ...)", tensors.len(), have.join(", "));
         return Err(Error::MissingTensor { place: places(files), name: name.into(), have });
     };
-    let (place, bytes) = &files[*file];
-    if view.shape() != shape {
-        let (found, expected) = (view.shape().to_vec(), shape.to_vec());
-        return Err(Error::Shape { place: place.clone(), name: name.into(), found, expected });
+    if found.1.shape() != shape {
+        let (found, expected) = ((files[found.0].0.clone(), found.1.shape().to_vec()), shape.to_vec());
+        return Err(Error::Shape { place: found.0, name: name.into(), found: found.1, expected });
     }
-    let values = convert::to_f32(place, name, view, dtype)?;
-    bytes.release(view.data());
-    Ok((Tensor::from_vec(values, shape, &Device::Cpu)?, view.data().len() as u64))
+    Ok(found)
+}
+
+/// The shape in the file of a part of a weight `[d_in, d_out]`.
+fn shape_of(piece: &Part, d_in: usize, d_out: usize) -> [usize; 2] {
+    let n = piece.columns.as_ref().map_or(d_out, |c| c.len());
+    if piece.turned { [n, d_in] } else { [d_in, n] }
 }
 
 /// What messages call some files together.

@@ -2,6 +2,7 @@
 
 use super::{Outcome, Plan};
 use crate::error::{Error, Result};
+use crate::model::kernels::team::Team;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
@@ -72,13 +73,15 @@ pub fn run(
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (taken, freed) = (Mutex::new(0usize), Condvar::new());
-    let workers = threads.clamp(1, units.len().max(1));
+    // Workers beyond the units help with what the others compute.
+    let workers = threads.max(1);
+    let team = Team::new(workers);
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::channel();
-        for _ in 0..workers {
-            let (send, one, next, stop, taken, freed, count) =
-                (send.clone(), &one, &next, &stop, &taken, &freed, units.len());
-            scope.spawn(move || {
+        for worker in 0..workers {
+            let (send, one, next, stop, taken, freed, count, team) =
+                (send.clone(), &one, &next, &stop, &taken, &freed, units.len(), &team);
+            let work = move || {
                 loop {
                     let u = next.fetch_add(1, Ordering::Relaxed);
                     if u >= count {
@@ -93,7 +96,8 @@ pub fn run(
                         return;
                     }
                 }
-            });
+            };
+            scope.spawn(move || team.member(worker, work));
         }
         drop(send);
         let halt = || {

@@ -53,10 +53,10 @@ pub fn linear(map: &Projection, x: &Tensor, runs: &[(Range<usize>, usize)], adap
         }
     }
     if parts.is_empty() {
-        return Ok(kernels::linear(x, &map.weight)?);
+        return map.weight.multiply(x);
     }
     let (hs, bs) = (kernels::end_to_end(&hs)?, kernels::end_to_end(&bs)?);
-    Ok(kernels::linear_with_low_rank(x, &map.weight, &hs, &bs, parts)?)
+    map.weight.multiply_with_low_rank(x, &hs, &bs, parts)
 }
 
 fn fits(adapter: &Adapter, module: &Module, low_rank: &LowRank, d_in: usize) -> Result<()> {

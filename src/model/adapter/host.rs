@@ -34,7 +34,7 @@ impl Model {
         adapter.check(&*self.lm, &self.checkpoint)?;
         for map in self.lm.projections_mut() {
             if let Some(delta) = adapter.delta(map)? {
-                map.weight = (&map.weight + delta)?;
+                map.weight = map.weight.plus(&delta)?;
             }
         }
         for hash in [&mut self.hash, &mut self.checkpoint] {

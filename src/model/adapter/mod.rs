@@ -135,7 +135,7 @@ impl Adapter {
 
     /// What it adds to the weight of a linear map, `[in, out]` in f32; `None` if it has none of the map's modules.
     pub(super) fn delta(&self, map: &Projection) -> Result<Option<Tensor>> {
-        let (_, d_out) = map.weight.dims2()?;
+        let (_, d_out) = map.weight.dims()?;
         let mut sum: Option<Tensor> = None;
         for module in &map.modules {
             let Some(low_rank) = self.modules.get(&module.path) else { continue };
@@ -156,6 +156,6 @@ impl Adapter {
 
 /// Module paths of a linear map with their shapes `[out, in]`.
 fn shapes(map: &Projection) -> impl Iterator<Item = (&str, [usize; 2])> {
-    let d_in = map.weight.dims()[0];
+    let d_in = map.weight.d_in();
     map.modules.iter().map(move |m| (m.path.as_str(), [m.columns.len(), d_in]))
 }

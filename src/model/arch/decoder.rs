@@ -5,7 +5,7 @@ use crate::axes::{Dims, Layer, Point};
 use crate::error::Result;
 use crate::model::kernels::{self, Attention, RopeTable};
 use crate::model::projection::{Projection, Unembedding};
-use crate::model::{Interrupt, Lm, Pass, Rows};
+use crate::model::{Embedding, Interrupt, Lm, Pass, Rows};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -38,8 +38,7 @@ pub struct Decoder {
     pub dims: Dims,
     /// Positions that it was trained on, before any scaling of its rotary positions.
     pub trained: usize,
-    /// `[d_vocab, d_model]`
-    pub embedding: Tensor,
+    pub embedding: Embedding,
     /// What embeddings are multiplied by.
     pub embedding_scale: Option<f64>,
     /// Learned positions, `[n_ctx, d_model]`.
@@ -76,7 +75,7 @@ impl Lm for Decoder {
     }
 
     fn embed(&self, rows: &Rows) -> Result<Tensor> {
-        let mut x = kernels::embed(&self.embedding, rows.tokens())?;
+        let mut x = self.embedding.rows(rows.tokens())?;
         if let Some(scale) = self.embedding_scale {
             x = kernels::scaled(&x, scale)?;
         }

@@ -62,7 +62,7 @@ impl Gemma {
         self.dims.n_ctx = self.ropes[0].reach(d.n_ctx);
         let table = |rope: &Rope| rope.table(c, d.d_head, self.dims.n_ctx).map(Arc::new);
         let tables = [table(&self.ropes[0])?, table(&self.ropes[1])?];
-        let embedding = weights.tensor("model.embed_tokens.weight", &[d.d_vocab, d.d_model])?;
+        let embedding = weights.embedding("model.embed_tokens.weight", d.d_vocab, d.d_model)?;
         let mut blocks = Vec::new();
         for l in 0..d.n_layers {
             blocks.push(self.block(weights, Layer(l), &tables)?);

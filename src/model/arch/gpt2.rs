@@ -53,7 +53,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
 
     let prefix = if weights.has("wte.weight") { "" } else { "transformer." };
     let layers = format!("{prefix}h");
-    let embedding = weights.tensor(&format!("{prefix}wte.weight"), &[d.d_vocab, d_model])?;
+    let embedding = weights.embedding(&format!("{prefix}wte.weight"), d.d_vocab, d_model)?;
     let positions = weights.tensor(&format!("{prefix}wpe.weight"), &[d.n_ctx, d_model])?;
     let mut blocks = Vec::new();
     for l in 0..d.n_layers {

@@ -37,7 +37,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
 
     d.n_ctx = rope.reach(d.n_ctx);
     let table = Arc::new(rope.table(&c, d.d_head, d.n_ctx)?);
-    let embedding = weights.tensor("gpt_neox.embed_in.weight", &[d.d_vocab, d.d_model])?;
+    let embedding = weights.embedding("gpt_neox.embed_in.weight", d.d_vocab, d.d_model)?;
     let order = Arc::new(in_order(d.n_heads, d.d_head));
     let mut blocks = Vec::new();
     for l in 0..d.n_layers {

@@ -64,7 +64,7 @@ impl Family {
         let d = self.dims;
         self.dims.n_ctx = self.rope.reach(d.n_ctx);
         let rope = Arc::new(self.rope.table(c, d.d_head, self.dims.n_ctx)?);
-        let embedding = weights.tensor("model.embed_tokens.weight", &[d.d_vocab, d.d_model])?;
+        let embedding = weights.embedding("model.embed_tokens.weight", d.d_vocab, d.d_model)?;
         let mut blocks = Vec::new();
         for l in 0..d.n_layers {
             let mlp = mlp(&self, weights, Layer(l))?;

@@ -30,7 +30,7 @@ pub fn build(weights: &mut Weights, config: &Map<String, Value>) -> Result<Box<d
     let table = Arc::new(rope.table(&c, d.d_head, d.n_ctx)?);
     let attention = Attention::new(d.n_heads, d.n_kv_heads, d.d_head);
     let (d_q, d_kv) = (d.n_heads * d.d_head, d.n_kv_heads * d.d_head);
-    let embedding = weights.tensor("model.embed_tokens.weight", &[d.d_vocab, d.d_model])?;
+    let embedding = weights.embedding("model.embed_tokens.weight", d.d_vocab, d.d_model)?;
     let mut blocks = Vec::new();
     for l in 0..d.n_layers {
         let stem = format!("{LAYERS}.{l}");

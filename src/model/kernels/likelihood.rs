@@ -2,9 +2,10 @@
 //! `[row, d_vocab]` never exists as a whole. Where a gradient is wanted it is computed on the way, while the logits of
 //! those rows are at hand.
 
+use super::packed::Packed;
 use super::products::{Matrix, MatrixMut, multiply, multiply_into};
 use super::{Kernel, LANES, Real, by_type, fold_lanes, lane_sum, num::Float, read, tape, vectorised};
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, Result, Tensor};
 use std::sync::Arc;
 
 /// Rows whose logits exist at the same time.
@@ -17,12 +18,15 @@ pub enum HeadWeight<'a> {
     Own(&'a Tensor),
     /// `[d_vocab, d_model]`: the embedding.
     Tied(&'a Tensor),
+    /// `[d_model, d_vocab]`, only run.
+    Packed(&'a Packed),
 }
 
-impl HeadWeight<'_> {
-    fn tensor(&self) -> &Tensor {
+impl<'a> HeadWeight<'a> {
+    fn tensor(&self) -> Option<&'a Tensor> {
         match self {
-            HeadWeight::Own(w) | HeadWeight::Tied(w) => w,
+            HeadWeight::Own(w) | HeadWeight::Tied(w) => Some(w),
+            HeadWeight::Packed(_) => None,
         }
     }
 }
@@ -52,10 +56,11 @@ pub fn cross_entropy<'a>(
 ) -> Result<Tensor> {
     let (h, head) = (h.contiguous()?, head.into());
     let w = head.weight.tensor();
-    let wanted = [tape::is_wanted(&h), tape::is_wanted(w)];
+    let wanted = [tape::is_wanted(&h), w.is_some_and(tape::is_wanted)];
     by_type!(h.dtype(), "cross_entropy", T => {
         let done = run::<T>(&h, head, &targets, Some(&weights), wanted)?;
         let loss = Tensor::new(T::of(done.loss), h.device())?;
+        let Some(w) = w else { return Ok(loss) };
         let (h_shape, w_shape, device) = (h.shape().clone(), w.shape().clone(), h.device().clone());
         tape::push(&[&h, w], &loss, move |grad, _| {
             let seed: T = grad.to_scalar()?;
@@ -98,8 +103,14 @@ fn run<T: Real>(
 ) -> Result<Done<T>> {
     let (rows, d) = h.dims2()?;
     let tied = matches!(head.weight, HeadWeight::Tied(_));
-    let w = head.weight.tensor().contiguous()?;
-    let (a, b) = w.dims2()?;
+    let w = head.weight.tensor().map(Tensor::contiguous).transpose()?;
+    let (a, b) = match head.weight {
+        HeadWeight::Own(w) | HeadWeight::Tied(w) => w.dims2()?,
+        HeadWeight::Packed(_) if wanted != [false; 2] => {
+            candle_core::bail!("cross_entropy: a packed head has no gradient; load the model to be trained or adapted")
+        }
+        HeadWeight::Packed(w) => (w.d_in(), w.d_out()),
+    };
     let (width, vocab) = if tied { (b, a) } else { (a, b) };
     if width != d || targets.len() != rows || weights.is_some_and(|w| w.len() != rows) {
         candle_core::bail!("cross_entropy: rows [{rows}, {d}] for a head of {width} and {} targets", targets.len())
@@ -111,12 +122,17 @@ fn run<T: Real>(
     let zeros = |want: bool, n: usize| vec![T::ZERO; if want { n } else { 0 }];
     let mut done = Done { loss: 0.0, rows: Vec::new(), dh: zeros(wanted[0], rows * d), dw: zeros(wanted[1], a * b) };
     read::<T, _>(h, |h| {
-        read::<T, _>(&w, |w| {
-            let stored = Matrix::new(w, a, b);
+        read_some::<T, _>(w.as_ref(), |w| {
             for part in counted.chunks(CHUNK) {
                 let mine: Vec<T> = part.iter().flat_map(|r| &h[r * d..(r + 1) * d]).copied().collect();
+                let mut logits = match head.weight {
+                    HeadWeight::Packed(w) => packed(mine.clone(), w)?,
+                    _ => {
+                        let stored = Matrix::new(w, a, b);
+                        multiply(Matrix::new(&mine, part.len(), d), if tied { stored.t() } else { stored })
+                    }
+                };
                 let mine = Matrix::new(&mine, part.len(), d);
-                let mut logits = multiply(mine, if tied { stored.t() } else { stored });
                 let mut capped = Vec::new();
                 if let Some(cap) = head.cap {
                     vectorised(Cap { logits: &mut logits, cap: T::of(cap) });
@@ -138,6 +154,7 @@ fn run<T: Real>(
                 }
                 let slopes = Matrix::new(&logits, part.len(), vocab);
                 if wanted[0] {
+                    let stored = Matrix::new(w, a, b);
                     let dh = multiply(slopes, if tied { stored } else { stored.t() });
                     for (r, row) in part.iter().zip(dh.chunks_exact(d)) {
                         done.dh[r * d..(r + 1) * d].copy_from_slice(row);
@@ -154,6 +171,21 @@ fn run<T: Real>(
         })
     })?;
     Ok(done)
+}
+
+/// Lends the elements of a tensor, or none.
+fn read_some<T: Real, R>(x: Option<&Tensor>, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    match x {
+        Some(x) => read(x, f),
+        None => f(&[]),
+    }
+}
+
+/// A packed product, which is in f32 alone.
+fn packed<T: Real>(rows: Vec<T>, w: &Packed) -> Result<Vec<T>> {
+    let CpuStorage::F32(rows) = T::to_cpu_storage_owned(rows) else { candle_core::bail!("a packed head takes f32") };
+    let logits = CpuStorage::F32(w.multiply(&rows));
+    Ok(T::cpu_storage_as_slice(&logits)?.to_vec())
 }
 
 /// Puts logits under a soft cap.

@@ -5,7 +5,8 @@
 
 use super::linear::{back, linear, rows_at_once};
 use super::num::Float;
-use super::{Real, by_dtype, slice, storage, tape};
+use super::packed::{Packed, multiplied};
+use super::{Real, by_dtype, read, slice, storage, tape};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use std::ops::Range;
 
@@ -56,6 +57,26 @@ pub fn linear_with_low_rank(x: &Tensor, w: &Tensor, h: &Tensor, b: &Tensor, part
         Ok(all)
     });
     Ok(y)
+}
+
+/// The same for a packed weight, which is only run: no gradient.
+///
+/// # Errors
+/// As [`super::linear_packed`]; parts that do not lie within their operands.
+pub fn packed_with_low_rank(x: &Tensor, w: &Packed, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -> Result<Tensor> {
+    let (rows, _) = x.dims2()?;
+    check(parts, rows, w.d_out(), h.elem_count(), b.elem_count())?;
+    if tape::is_wanted(h) || tape::is_wanted(b) {
+        candle_core::bail!("low rank: a packed weight has no gradient; load the model to be adapted")
+    }
+    let mut out = multiplied(x, w)?;
+    read::<f32, _>(&h.contiguous()?, |h| {
+        read::<f32, _>(&b.contiguous()?, |b| {
+            parts.iter().for_each(|p| add_rows(&mut out, w.d_out(), &h[p.h()], &b[p.b()], p));
+            Ok(())
+        })
+    })?;
+    Tensor::from_vec(out, (rows, w.d_out()), x.device())
 }
 
 /// The same with tensor operations, on other devices.
