@@ -180,7 +180,7 @@ fn an_adapter_on_any_one_module_changes_the_logits_as_merging_it_does() {
     for (name, m) in models() {
         let tokens = random_tokens(&m, 9, 5);
         let paths: Vec<(String, [usize; 2])> = (m.lm.projections().iter())
-            .flat_map(|p| p.modules.iter().map(|q| (q.path.clone(), [p.weight.dims()[0], q.columns.len()])))
+            .flat_map(|p| p.modules.iter().map(|q| (q.path.clone(), [p.weight.d_in(), q.columns.len()])))
             .collect();
         assert!(paths.len() >= m.lm.dims().n_layers, "{name}: {} modules", paths.len());
         let run = |m: &Model, adapter: Option<usize>| {
