@@ -141,7 +141,7 @@ impl Plan<'_> {
                 let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
                 let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
                 let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
-                Ok(Outcome { kept: collect.kept, replies: vec![], receipts })
+                Ok(Outcome { kept: collect.into_kept()?, replies: vec![], receipts })
             }
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items

@@ -9,13 +9,11 @@
 mod activation;
 pub mod attention;
 mod linear;
-mod mixture;
 mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
 pub use linear::{add_bias, linear, with_low_rank};
-pub use mixture::mixture;
 pub use norm::{layer_norm, norm_heads, rms_norm};
 pub use rope::{Angles, rope};
 

@@ -8,7 +8,7 @@ mod blocks;
 mod slots;
 
 pub use batch::Layout;
-pub use slots::Slots;
+pub use slots::{Newcomers, Slots};
 
 /// Bytes that the scores of one block may take in f32; with the mask, the softmax and the weights made of them about four
 /// times as many are in use.
