@@ -20,6 +20,7 @@ pub mod load;
 mod missing;
 mod opening;
 pub mod pass;
+mod portable;
 pub mod processor;
 pub mod projection;
 pub mod rows;

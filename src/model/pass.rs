@@ -141,8 +141,12 @@ impl<'p, 'h> Pass<'p, 'h> {
         let receipts = vec![Receipt::default(); hooks.edits.len()];
         let done = vec![false; hooks.taps.len()];
         let to_the_end = to_the_end || cache.is_some();
-        let pass =
-            Pass { rows: Cow::Borrowed(rows), hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
+        let (rows, fired) = (Cow::Borrowed(rows), BTreeSet::new());
+        let (coordinates, layout) = (Vec::new(), None);
+        let mut pass = Pass { rows, hooks, cache, to_the_end, done, fired, receipts, coordinates, layout, sites };
+        if let Some(cache) = pass.cache.as_mut() {
+            cache.open_pass();
+        }
         pass.refuse_edits_that_nothing_reads(dims.n_layers)?;
         pass.refuse_adapters_that_are_not_there()?;
         Ok(pass)

@@ -59,6 +59,7 @@ pub fn rope(
     d_head: usize,
 ) -> Result<Tensor> {
     if portable::applies(x) {
+        table.fits(x, places, heads, d_head)?;
         let (cos, sin) = table.angles(places, x)?;
         return portable::rope(x, &cos, &sin, heads, d_head);
     }

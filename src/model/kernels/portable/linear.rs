@@ -1,11 +1,12 @@
 //! Products with weights stored `[in, out]`, in the dtype of the rows.
 
 use super::super::LowRankPart;
+use super::wide;
 use candle_core::{Result, Tensor};
 
-/// `x [row, in] @ w [in, out]`; `w` may be a transposed view.
+/// `x [row, in] @ w [in, out]`; `w` may be a transposed view. Where they differ in dtype, in f32.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.matmul(w)
+    if x.dtype() == w.dtype() { x.contiguous()?.matmul(w) } else { wide(x)?.contiguous()?.matmul(&wide(w)?) }
 }
 
 /// `x [row, out] + b [out]`.
@@ -15,7 +16,7 @@ pub fn add_bias(x: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// The product `y [row, out]` with `scale * h @ b` added on the block of each part.
 ///
-/// `h` and `b` hold the factors of all parts end to end, in the dtype of `y`.
+/// `h` and `b` hold the factors of all parts end to end, in one dtype.
 pub fn with_low_rank(y: Tensor, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -> Result<Tensor> {
     let mut y = y;
     for part in parts {
@@ -25,7 +26,7 @@ pub fn with_low_rank(y: Tensor, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -
         }
         let h = h.narrow(0, part.h_at, rows * part.rank)?.reshape((rows, part.rank))?;
         let b = b.narrow(0, part.b_at, part.rank * columns)?.reshape((part.rank, columns))?;
-        let added = (h.matmul(&b)? * part.scale)?;
+        let added = (h.matmul(&b)? * part.scale)?.to_dtype(y.dtype())?;
         let old = y.narrow(0, part.rows.start, rows)?;
         let new = (old.narrow(1, part.columns.start, columns)? + added)?;
         let row = between(&old, new, 1, part.columns.start)?;

@@ -18,12 +18,10 @@ struct Held {
 }
 
 impl Angles {
-    /// The rows of the tables `cos` and `sin` (each `[place, half]` on the host) at `places`, in the dtype of `x` and
-    /// where it is.
-    pub fn of(
+    /// Cosines and sines, `[row, half]`, in the dtype of `x` and where it is; `at` gives those of a place, on the host.
+    pub fn of<'t>(
         &self,
-        (cos, sin): (&[f32], &[f32]),
-        half: usize,
+        at: impl Fn(usize) -> (&'t [f32], &'t [f32]),
         places: &Arc<Vec<u32>>,
         x: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
@@ -35,10 +33,10 @@ impl Angles {
                 return Ok((h.cos.clone(), h.sin.clone()));
             }
         }
-        let rows = |table: &[f32]| {
-            let picked: Vec<f32> =
-                places.iter().flat_map(|p| &table[*p as usize * half..][..half]).copied().collect();
-            Tensor::from_vec(picked, (places.len(), half), x.device())?.to_dtype(dtype)
+        let (cos, sin): (Vec<_>, Vec<_>) = places.iter().map(|p| at(*p as usize)).unzip();
+        let rows = |of: Vec<&[f32]>| {
+            let half = of.first().map_or(0, |row| row.len());
+            Tensor::from_vec(of.concat(), (places.len(), half), x.device())?.to_dtype(dtype)
         };
         let (cos, sin) = (rows(cos)?, rows(sin)?);
         *held = Some(Held { places: places.clone(), location, dtype, cos: cos.clone(), sin: sin.clone() });

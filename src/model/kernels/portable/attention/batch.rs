@@ -57,9 +57,12 @@ impl Layout {
         device: &Device,
     ) -> Result<Layout> {
         let asking = asking.unwrap_or(examples);
-        let mut first = 0;
-        let places: Vec<usize> = asking.iter().map(|r| std::mem::replace(&mut first, first + r.len())).collect();
-        let answers = first;
+        let mut answers = 0;
+        let mut place = |r: &Range<usize>| {
+            answers += r.len();
+            answers - r.len()
+        };
+        let places: Vec<usize> = asking.iter().map(&mut place).collect();
         let mut back = vec![0; answers];
         let (mut buckets, mut taken) = (Vec::new(), 0);
         for group in grouped(spec.n_heads, examples, asking) {
@@ -186,8 +189,11 @@ mod tests {
     #[test]
     fn groups_hold_like_lengths_and_every_example_that_asks_once() {
         let ranges = |lengths: &[usize]| {
-            let mut from = 0;
-            lengths.iter().map(|l| std::mem::replace(&mut from, from + l)..from + l).collect::<Vec<_>>()
+            let ends = lengths.iter().scan(0, |end, l| {
+                *end += l;
+                Some(*end)
+            });
+            ends.zip(lengths).map(|(end, l)| end - l..end).collect::<Vec<_>>()
         };
         let examples = ranges(&[100, 3, 100, 80, 74, 10, 1000]);
         // 74 < 75, but only by 26 rows: its own group; 10 and 3 are within 16 of each other.

@@ -13,3 +13,6 @@ pub use slots::{Newcomers, Slots};
 /// Bytes that the scores of one block may take in f32; with the mask, the softmax and the weights made of them about four
 /// times as many are in use.
 pub const SCORE_BYTES: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests;
