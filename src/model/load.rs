@@ -5,12 +5,15 @@ pub use super::source::Source;
 pub(super) use super::source::{Bytes, Files};
 
 use super::adapter::Adapter;
+use super::portable::Portable;
+use super::processor::{Kernels, Processor};
 use super::projection::Parameter;
 use super::shards::Shards;
 use super::weights::Weights;
 use super::{Lm, arch, digest, json};
 use crate::error::{Error, Result};
 use crate::text::Text;
+use candle_core::Device;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +29,11 @@ pub struct Model {
     pub checkpoint: String,
     /// What its weights are rounded to.
     pub dtype: Dtype,
+    /// Where it computes.
+    pub processor: Processor,
+    /// With which form of the kernels.
+    pub kernels: Kernels,
+    device: Device,
     /// Where it comes from; from the hub, with the commit.
     pub source: Source,
     /// Adapters that examples may go through, by index.
@@ -41,6 +49,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Loads a checkpoint to be run in f32.
     ///
     /// # Errors
@@ -62,6 +75,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn open_watched(source: &Source, opening: Opening, watch: &mut Watch<'_>) -> Result<(Model, Vec<Parameter>)> {
+        let device = opening.device()?;
         let files = source.open(watch)?;
         let place = files.place("config.json");
         let config = files.needed("config.json")?;
@@ -76,7 +90,7 @@ impl Model {
         let (lm, parameters, mut warnings) = match opening.filling {
             Filling::Random(seed) => {
                 hash.update(format!("random weights of seed {seed}"));
-                let mut weights = Weights::random(&place, seed).opened(opening);
+                let mut weights = Weights::random(&place, seed).opened(opening, &device);
                 (build(&mut weights, &config)?, weights.into_parameters(), vec![])
             }
             Filling::Stored => {
@@ -88,7 +102,7 @@ impl Model {
                     done += bytes;
                     watch(Loading { stage: Stage::Read, done, total });
                 };
-                let mut weights = Weights::open(&place, &shards.files, tensors, tell).opened(opening);
+                let mut weights = Weights::open(&place, &shards.files, tensors, tell).opened(opening, &device);
                 let lm = match build(&mut weights, &config) {
                     Ok(lm) => lm,
                     Err(e) => return Err(weights.all_missing(e, |survey| build(survey, &config))),
@@ -96,6 +110,10 @@ impl Model {
                 let unexpected = weights.unexpected();
                 (lm, weights.into_parameters(), warnings.into_iter().chain(unexpected).collect())
             }
+        };
+        let lm: Box<dyn Lm> = match opening.kernels {
+            Kernels::Own => lm,
+            Kernels::Portable => Box::new(Portable(lm)),
         };
         warnings.splice(0..0, files.warnings.iter().cloned());
         let text = read_text(&files, lm.dims().d_vocab)?;
@@ -120,6 +138,9 @@ impl Model {
             hash: rounded,
             checkpoint,
             dtype: opening.dtype,
+            processor: opening.processor,
+            kernels: opening.kernels,
+            device,
             source,
             adapters: vec![],
             default_adapter: None,

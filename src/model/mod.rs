@@ -32,6 +32,7 @@ pub mod weights;
 pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
+pub use processor::{Kernels, Processor};
 pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
 pub use projection::{Module, Parameter, Projection, Unembedding};

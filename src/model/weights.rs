@@ -8,7 +8,7 @@ use super::projection::{HeadMatrix, Module, Parameter, Part, Projection, Unembed
 use super::shards::Tensors;
 use crate::error::{Error, Result};
 use crate::rng::stream;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 use safetensors::tensor::TensorView;
 use std::collections::HashSet;
@@ -23,6 +23,10 @@ pub struct Weights<'a> {
     origin: Origin<'a>,
     purpose: Purpose,
     dtype: Dtype,
+    /// Where tensors go.
+    device: Device,
+    /// Kernels are tensor operations.
+    portable: bool,
     /// What was handed out to be trained.
     parameters: Vec<Parameter>,
     taken: HashSet<String>,
@@ -59,12 +63,14 @@ impl<'a> Weights<'a> {
 
     fn of(place: &str, origin: Origin<'a>) -> Weights<'a> {
         let Opening { purpose, dtype, .. } = Opening::default();
-        Weights { place: place.into(), origin, purpose, dtype, parameters: Vec::new(), taken: HashSet::new() }
+        let (device, parameters, taken) = (Device::Cpu, Vec::new(), HashSet::new());
+        Weights { place: place.into(), origin, purpose, dtype, device, portable: false, parameters, taken }
     }
 
     /// Hands tensors out as an opening asks.
-    pub(super) fn opened(self, opening: Opening) -> Self {
-        Weights { purpose: opening.purpose, dtype: opening.dtype, ..self }
+    pub(super) fn opened(self, opening: Opening, device: &Device) -> Self {
+        let Opening { purpose, dtype, .. } = opening;
+        Weights { purpose, dtype, device: device.clone(), portable: opening.is_portable(), ..self }
     }
 
     /// What every tensor that is handed out is rounded to.
@@ -110,12 +116,12 @@ impl<'a> Weights<'a> {
         &self.place
     }
 
-    /// A tensor as f32, stored as it is in the file.
+    /// A tensor, stored as it is in the file.
     ///
     /// # Errors
     /// Missing, of another shape, of a dtype that is no float, or with values that are not finite.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.read(name, shape)?;
+        let tensor = self.read_there(name, shape)?;
         self.hand_out(tensor, vec![Part::whole(name)])
     }
 
@@ -125,6 +131,7 @@ impl<'a> Weights<'a> {
         if offset != 0.0 && matches!(self.origin, Origin::Files { .. }) {
             weight = (weight + offset)?;
         }
+        let weight = self.there(weight)?;
         self.hand_out(weight, vec![Part { offset, ..Part::whole(name) }])
     }
 
@@ -145,12 +152,12 @@ impl<'a> Weights<'a> {
             };
             let shape = if linear.turned { [*d_out, linear.d_in] } else { [linear.d_in, *d_out] };
             let name = format!("{path}.weight");
-            let stored = self.read(&name, &shape)?;
+            let stored = self.read_there(&name, &shape)?;
             tensors.push(in_order(if linear.turned { stored.t()? } else { stored }, &order)?);
             parts.push(part(name, linear.turned));
             if linear.bias {
                 let name = format!("{path}.bias");
-                biases.push(in_order(self.read(&name, &[*d_out])?, &order)?);
+                biases.push(in_order(self.read_there(&name, &[*d_out])?, &order)?);
                 bias_parts.push(part(name, false));
             }
             modules.push(Module { path, columns: columns.clone(), order: order.clone() });
@@ -167,7 +174,7 @@ impl<'a> Weights<'a> {
     pub fn unembedding(&mut self, name: &str, tied: bool, embedding: &Tensor) -> Result<Unembedding> {
         if !tied {
             let (d_vocab, d_model) = embedding.dims2()?;
-            let weight = self.read(name, &[d_vocab, d_model])?.t()?.contiguous()?;
+            let weight = self.read_there(name, &[d_vocab, d_model])?.t()?.contiguous()?;
             let part = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
             let matrix = HeadMatrix::Own(self.hand_out(weight, vec![part])?);
             return Ok(Unembedding { matrix, cap: None });
@@ -177,8 +184,8 @@ impl<'a> Weights<'a> {
         // A trained embedding changes under a copy. A fixed one that is run is copied, because few rows times a
         // transposed matrix cost more to pack than to multiply.
         let matrix = match self.purpose {
-            Purpose::Run => HeadMatrix::Own(embedding.t()?.contiguous()?),
-            Purpose::Adapt | Purpose::Train => HeadMatrix::Tied(embedding.clone()),
+            Purpose::Run if !self.portable => HeadMatrix::Own(embedding.t()?.contiguous()?),
+            _ => HeadMatrix::Tied(embedding.clone()),
         };
         Ok(Unembedding { matrix, cap: None })
     }
@@ -199,6 +206,23 @@ impl<'a> Weights<'a> {
         let tensor = var.as_tensor().clone();
         self.parameters.push(Parameter { var, parts });
         Ok(tensor)
+    }
+
+    /// A tensor of the file where the model computes.
+    fn read_there(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.read(name, shape)?;
+        self.there(tensor)
+    }
+
+    /// Brings a tensor to where the model computes, in its dtype: our own kernels compute in f32 whatever the weights are
+    /// rounded to. A norm's weight that would lose something by that (one more than what the file has) stays in f32.
+    fn there(&self, tensor: Tensor) -> Result<Tensor> {
+        if !self.portable {
+            return Ok(tensor);
+        }
+        let narrow = tensor.to_dtype(self.dtype.of_tensors())?;
+        let exact = tensor.rank() > 1 || narrow.to_dtype(DType::F32)?.to_vec1::<f32>()? == tensor.to_vec1::<f32>()?;
+        Ok(if exact { narrow } else { tensor }.to_device(&self.device)?)
     }
 
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {

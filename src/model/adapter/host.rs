@@ -3,6 +3,7 @@
 use super::Adapter;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use candle_core::DType;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +18,7 @@ impl Model {
             return Err(Error::refused(what, "give each --adapter NAME=DIR a name of its own"));
         }
         adapter.check(&*self.lm, &self.checkpoint)?;
-        self.adapters.push(adapter);
+        self.adapters.push(adapter.on(self.device())?);
         Ok(self.adapters.len() - 1)
     }
 
@@ -34,7 +35,8 @@ impl Model {
         adapter.check(&*self.lm, &self.checkpoint)?;
         for map in self.lm.projections_mut() {
             if let Some(delta) = adapter.delta(map)? {
-                map.weight = (&map.weight + delta)?;
+                let sum = (map.weight.to_dtype(DType::F32)? + delta.to_device(map.weight.device())?)?;
+                map.weight = sum.to_dtype(map.weight.dtype())?;
             }
         }
         for hash in [&mut self.hash, &mut self.checkpoint] {

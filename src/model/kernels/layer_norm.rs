@@ -1,7 +1,7 @@
 //! Layer normalisation (Ba et al. 2016): `w * (x - mean) / sqrt(variance + eps) + b`.
 
 use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// Normalises the rows of `x [row, d]`, scales them by `w [d]` and moves them by `b [d]`, where there is one.
 ///

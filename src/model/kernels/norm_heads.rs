@@ -2,7 +2,7 @@
 //! and keys before they are rotated (Henry et al. 2020 under the name QKNorm, with another norm).
 
 use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// Normalises `heads` groups of `d_head` columns of `x [row, width]`, from column `first` on, each by itself, and scales
 /// them by `w [d_head]`. The other columns pass through.
