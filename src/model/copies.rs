@@ -16,7 +16,6 @@ impl Copies {
         Copies { host, copies: Arc::default() }
     }
 
-
     /// As it is on a device; brought there when it is first asked for.
     pub fn on(&self, device: &Device) -> Result<Tensor> {
         if device.is_cpu() {

@@ -13,7 +13,7 @@ use super::weights::Weights;
 use super::{Lm, arch, digest, json};
 use crate::error::{Error, Result};
 use crate::text::Text;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -54,6 +54,33 @@ impl Model {
         &self.device
     }
 
+    /// How it was opened, but for what its weights were filled with.
+    pub fn opening(&self) -> Opening {
+        let Model { dtype, processor, kernels, .. } = *self;
+        Opening { dtype, processor, kernels, ..Opening::default() }
+    }
+
+    /// Numbers as a tensor `[row, width]` that it can go on with: where it computes, and in its dtype.
+    pub fn rows(&self, numbers: Vec<f32>, width: usize) -> Result<Tensor> {
+        let n = numbers.len() / width.max(1);
+        let rows = Tensor::from_vec(numbers, (n, width), &self.device)?;
+        Ok(if self.opening().is_portable() { rows.to_dtype(self.dtype.of_tensors())? } else { rows })
+    }
+
+    /// What decides the last bits of its numbers besides its weights: a kind of processor and a form of the kernels.
+    pub fn computing(&self) -> &'static str {
+        match (self.processor, self.kernels) {
+            (Processor::Cpu, Kernels::Own) => "cpu",
+            (Processor::Cpu, Kernels::Portable) => "cpu, tensor operations",
+            (Processor::Cuda(_), _) => "cuda",
+        }
+    }
+
+    /// Workers that run its units: of a GPU one, which gives it more than it can do as it is.
+    pub fn workers(&self, threads: usize) -> usize {
+        if self.processor.is_shared_by_workers() { threads } else { 1 }
+    }
+
     /// Loads a checkpoint to be run in f32.
     ///
     /// # Errors
@@ -88,9 +115,12 @@ impl Model {
         let build = arch::builder(&place, model_type)?;
 
         let (lm, parameters, mut warnings) = match opening.filling {
-            Filling::Random(seed) => {
-                hash.update(format!("random weights of seed {seed}"));
-                let mut weights = Weights::random(&place, seed).opened(opening, &device);
+            Filling::Random(_) | Filling::Noise => {
+                hash.update(match opening.filling {
+                    Filling::Random(seed) => format!("random weights of seed {seed}"),
+                    _ => "noise".into(),
+                });
+                let mut weights = Weights::random(&place, opening.filling).opened(opening, &device);
                 (build(&mut weights, &config)?, weights.into_parameters(), vec![])
             }
             Filling::Stored => {
@@ -111,10 +141,7 @@ impl Model {
                 (lm, weights.into_parameters(), warnings.into_iter().chain(unexpected).collect())
             }
         };
-        let lm: Box<dyn Lm> = match opening.kernels {
-            Kernels::Own => lm,
-            Kernels::Portable => Box::new(Portable(lm)),
-        };
+        let lm = with_kernels(lm, opening.kernels);
         warnings.splice(0..0, files.warnings.iter().cloned());
         let text = read_text(&files, lm.dims().d_vocab)?;
         let stops = stop_tokens(&files, &place, &config)?;
@@ -149,6 +176,28 @@ impl Model {
             warnings,
         };
         Ok((model, parameters))
+    }
+}
+
+/// A model of a `config.json` alone, without weights or a tokenizer, and where it is: to be timed.
+///
+/// # Errors
+/// A configuration that is not handled; a device that cannot be used.
+pub fn untrained(place: &str, config: &[u8], opening: Opening) -> Result<(Box<dyn Lm>, Device)> {
+    let device = opening.device()?;
+    let config = json::object(place, config)?;
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let lm = arch::builder(place, model_type)?(
+        &mut Weights::random(place, opening.filling).opened(opening, &device),
+        &config,
+    )?;
+    Ok((with_kernels(lm, opening.kernels), device))
+}
+
+fn with_kernels(lm: Box<dyn Lm>, kernels: Kernels) -> Box<dyn Lm> {
+    match kernels {
+        Kernels::Own => lm,
+        Kernels::Portable => Box::new(Portable(lm)),
     }
 }
 

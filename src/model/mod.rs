@@ -32,9 +32,9 @@ pub mod weights;
 pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
 pub use edit::{Along, Positions, Rewrite};
-pub use processor::{Kernels, Processor};
 pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
 pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
+pub use processor::{Kernels, Processor};
 pub use projection::{Module, Parameter, Projection, Unembedding};
 pub use rows::{Example, Rows};
 

@@ -49,6 +49,8 @@ pub enum Filling {
     Stored,
     /// Random values of this seed: an untrained model of the same shape.
     Random(u64),
+    /// A few random values over and over, which are quickly made: a model of the same cost, to be timed.
+    Noise,
 }
 
 /// What a model is loaded for.

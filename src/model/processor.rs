@@ -23,7 +23,10 @@ impl Processor {
         let Processor::Cuda(number) = self else { return Ok(Device::Cpu) };
         if !cfg!(feature = "cuda") {
             let what = format!("this build computes on the CPU alone, and {self} was asked for");
-            return Err(Error::refused(what, "build with `--features cuda`, or by scripts/build-cuda.sh; or take --device cpu"));
+            return Err(Error::refused(
+                what,
+                "build with `--features cuda`, or by scripts/build-cuda.sh; or take --device cpu",
+            ));
         }
         Device::new_cuda(number).map_err(|e| {
             let reason = e.to_string();

@@ -2,7 +2,7 @@
 
 use super::convert;
 use super::linear::Linear;
-use super::load::{Bytes, Dtype, Opening, Purpose};
+use super::load::{Bytes, Dtype, Filling, Opening, Purpose};
 use super::missing::{Survey, unexpected};
 use super::projection::{HeadMatrix, Module, Parameter, Part, Projection, Unembedding};
 use super::shards::Tensors;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// Standard deviation of random weights: `initializer_range` of the common checkpoints.
 const INIT_STD: f64 = 0.02;
+/// Values after which noise begins again: a prime, so that rows are not all the same.
+const NOISE: usize = 65_537;
 
 /// The tensors of a checkpoint, handed out once each by name and shape.
 pub struct Weights<'a> {
@@ -42,7 +44,7 @@ enum Origin<'a> {
         survey: Option<Survey>,
     },
     /// Normal matrices, norms of 1 and biases of 0: what training starts from, and the null of every measurement.
-    Random { seed: u64 },
+    Random { filling: Filling },
 }
 
 impl<'a> Weights<'a> {
@@ -57,8 +59,8 @@ impl<'a> Weights<'a> {
     }
 
     /// Random tensors of every name and shape that is asked for.
-    pub(super) fn random(config: &str, seed: u64) -> Weights<'static> {
-        Weights::of(config, Origin::Random { seed })
+    pub(super) fn random(config: &str, filling: Filling) -> Weights<'static> {
+        Weights::of(config, Origin::Random { filling })
     }
 
     fn of(place: &str, origin: Origin<'a>) -> Weights<'a> {
@@ -228,7 +230,7 @@ impl<'a> Weights<'a> {
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.taken.insert(name.into());
         match &mut self.origin {
-            Origin::Random { seed } => draw(*seed, name, shape, self.dtype),
+            Origin::Random { filling } => draw(*filling, name, shape, self.dtype),
             Origin::Files { tensors, survey: Some(survey), .. } => survey.note(tensors, name, shape),
             Origin::Files { tensors, files, tell, .. } => {
                 let (tensor, bytes) = from_file(tensors, files, name, shape, self.dtype)?;
@@ -250,7 +252,7 @@ fn in_order(tensor: Tensor, order: &Option<Arc<Vec<u32>>>) -> Result<Tensor> {
     }
 }
 
-fn draw(seed: u64, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
+fn draw(filling: Filling, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
     let n = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
     let mut values: Vec<f32> = Vec::new();
     if n.is_none_or(|n| values.try_reserve_exact(n).is_err()) {
@@ -262,8 +264,13 @@ fn draw(seed: u64, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> 
         1 if name.ends_with("bias") => values.resize(n, 0.0),
         1 => values.resize(n, 1.0),
         _ => {
+            let drawn = if filling == Filling::Noise { n.min(NOISE) } else { n };
+            let seed = if let Filling::Random(seed) = filling { seed } else { 0 };
             let mut rng = stream(seed, &format!("weights {name}"));
-            values.extend((0..n).map(|_| (INIT_STD * normal(&mut rng)) as f32));
+            values.extend((0..drawn).map(|_| (INIT_STD * normal(&mut rng)) as f32));
+            while values.len() < n {
+                values.extend_from_within(..drawn.min(n - values.len()));
+            }
         }
     }
     convert::round(&mut values, dtype);

@@ -110,7 +110,7 @@ impl Plan<'_> {
             Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
         };
         let version = env!("CARGO_PKG_VERSION");
-        hash.update(json!([version, self.model.hash, task, edits]).to_string());
+        hash.update(json!([version, self.model.hash, self.model.computing(), task, edits]).to_string());
         for item in &self.items[unit.clone()] {
             let named = matches!(self.task, Task::Generate(_)).then_some((&item.id, item.seed));
             let ranges: Vec<_> = item.ranges.iter().map(|r| (r.start, r.end)).collect();

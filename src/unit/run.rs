@@ -72,7 +72,7 @@ pub fn run(
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (taken, freed) = (Mutex::new(0usize), Condvar::new());
-    let workers = threads.clamp(1, units.len().max(1));
+    let workers = plan.model.workers(threads).clamp(1, units.len().max(1));
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::channel();
         for _ in 0..workers {

@@ -1,8 +1,10 @@
 //! Each kernel in whichever of its two forms fits the rows: our own, with a gradient, on the CPU; in tensor operations
 //! where [`portable::applies`].
 
-use super::{Act, LowRankPart, RopeTable, portable};
-use super::{act, add as add_, bias, layer_norm as layer_norm_, linear as linear_, low_rank, norm, norm_heads as heads};
+use super::{Act, CappedHead, LowRankPart, RopeTable, likelihood, portable};
+use super::{
+    act, add as add_, bias, layer_norm as layer_norm_, linear as linear_, low_rank, norm, norm_heads as heads,
+};
 use super::{pointwise, rope as rope_};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
@@ -51,19 +53,18 @@ pub fn norm_heads(x: &Tensor, w: &Tensor, first: usize, heads: usize, d_head: us
 }
 
 /// Rotates the first `heads` heads of every row of `x [row, n * d_head]` by the row's place in the table.
-pub fn rope(
-    x: &Tensor,
-    table: &Arc<RopeTable>,
-    places: &Arc<Vec<u32>>,
-    heads: usize,
-    d_head: usize,
-) -> Result<Tensor> {
+pub fn rope(x: &Tensor, table: &Arc<RopeTable>, places: &Arc<Vec<u32>>, heads: usize, d_head: usize) -> Result<Tensor> {
     if portable::applies(x) {
         table.fits(x, places, heads, d_head)?;
         let (cos, sin) = table.angles(places, x)?;
         return portable::rope(x, &cos, &sin, heads, d_head);
     }
     rope_::rope(x, table, places, heads, d_head)
+}
+
+/// `-ln p(target)` of every row of `h [row, d_model]`, in nats; no gradient.
+pub fn nll<'a>(h: &Tensor, head: impl Into<CappedHead<'a>>, targets: &[u32]) -> Result<Vec<f32>> {
+    if portable::applies(h) { portable::nll(h, head.into(), targets) } else { likelihood::nll(h, head, targets) }
 }
 
 /// `[row, 2 * d_mlp]`, gate first, to `act(gate) * up [row, d_mlp]`.

@@ -8,11 +8,13 @@
 
 mod activation;
 pub mod attention;
+mod likelihood;
 mod linear;
 mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
+pub use likelihood::nll;
 pub use linear::{add_bias, linear, with_low_rank};
 pub use norm::{layer_norm, norm_heads, rms_norm};
 pub use rope::{Angles, rope};

@@ -49,11 +49,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, d_head: usize)
     let ((rows, width), turned) = (x.dims2()?, 2 * cos.dim(1)?);
     let part = x.narrow(1, 0, heads * d_head)?.reshape((1, rows, heads, d_head))?;
     let head = candle_nn::rotary_emb::rope_thd(&part.narrow(3, 0, turned)?.contiguous()?, cos, sin)?;
-    let part = if turned < d_head {
-        Tensor::cat(&[head, part.narrow(3, turned, d_head - turned)?], 3)?
-    } else {
-        head
-    };
+    let part = if turned < d_head { Tensor::cat(&[head, part.narrow(3, turned, d_head - turned)?], 3)? } else { head };
     let part = part.reshape((rows, heads * d_head))?;
     if heads * d_head == width {
         return Ok(part);

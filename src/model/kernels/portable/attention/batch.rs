@@ -115,7 +115,12 @@ impl Bucket {
     }
 
     /// The keys that a block of queries sees any of, and their mask.
-    fn visible(&mut self, window: Option<usize>, block: &Range<usize>, device: &Device) -> Result<(Range<usize>, Tensor)> {
+    fn visible(
+        &mut self,
+        window: Option<usize>,
+        block: &Range<usize>,
+        device: &Device,
+    ) -> Result<(Range<usize>, Tensor)> {
         let (low, high) = self.starts.iter().fold((usize::MAX, 0), |(l, h), s| (l.min(*s), h.max(*s)));
         let end = (high + block.end).min(self.keys);
         let start = window.map_or(0, |w| (low + block.start + 1).saturating_sub(w)).min(end - 1);

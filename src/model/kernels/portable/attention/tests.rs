@@ -8,8 +8,7 @@ use candle_core::{Device, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
-const PLAIN: Attention =
-    Attention { n_heads: 6, n_kv_heads: 2, d_head: 8, scale: 0.3, softcap: None, window: None };
+const PLAIN: Attention = Attention { n_heads: 6, n_kv_heads: 2, d_head: 8, scale: 0.3, softcap: None, window: None };
 
 fn specs() -> [Attention; 4] {
     [
@@ -118,7 +117,8 @@ fn cached_passes_get_the_answers_of_the_whole() {
 fn a_cache_with_many_steps_grows_and_one_whose_examples_finish_shrinks() {
     let passes = |examples: &[usize], n: usize| vec![examples.iter().map(|e| (*e, 1)).collect::<Vec<_>>(); n];
     let all = [vec![vec![(0, 3), (1, 40), (2, 7), (3, 1), (4, 2)]]].into_iter().flatten();
-    let passes: Vec<_> = all.chain(passes(&[0, 1, 2, 3, 4], 30)).chain(passes(&[3, 1], 40)).chain(passes(&[1], 9)).collect();
+    let passes: Vec<_> =
+        all.chain(passes(&[0, 1, 2, 3, 4], 30)).chain(passes(&[3, 1], 40)).chain(passes(&[1], 9)).collect();
     // Three leave at once (two are left of five: the buffers shrink), then another one.
     decode(PLAIN, &passes, &[(30, 0), (30, 2), (30, 4), (70, 3)]);
     let mut slots = Slots::new(1);
