@@ -1,5 +1,6 @@
 //! Which rows of a prompt are kept, and the tap that keeps them.
 
+mod pooling;
 mod select;
 mod tap;
 

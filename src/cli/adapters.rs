@@ -3,7 +3,7 @@
 use super::chatting::ChatArgs;
 use super::progress::Arriving;
 use crate::error::{Error, Result};
-use crate::model::{Adapter, Dtype, Filling, Model, Opening, Source};
+use crate::model::{Adapter, Filling, Model, Opening, Source};
 use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
 
 impl AdapterArgs {
     /// Loads the model with its adapters. A single one is the default of everything.
-    pub fn load(&self, model: &str, dtype: Dtype) -> Result<Model> {
+    pub fn load(&self, model: &str, opening: Opening) -> Result<Model> {
         if self.merge_adapters && self.adapters.len() > 1 {
             let what = format!("--merge-adapters with {} adapters", self.adapters.len());
             return Err(Error::refused(
@@ -48,7 +48,7 @@ impl AdapterArgs {
         }
         let filling = self.random_weights.map_or(Filling::Stored, Filling::Random);
         let mut arriving = Arriving::new();
-        let opening = Opening { filling, dtype, ..Opening::default() };
+        let opening = Opening { filling, ..opening };
         let opened = Model::open_watched(&Source::parse(model), opening, &mut |at| arriving.step(at));
         arriving.end();
         let (mut model, _) = opened?;

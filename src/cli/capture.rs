@@ -150,7 +150,7 @@ impl Job<'_> {
             "rows": self.layout.rows,
             "bytes": self.layout.bytes(),
             "files": self.layout.names(),
-            "device": "cpu",
+            "device": m.processor.to_string(),
             "dtype": m.dtype,
             "max_batch_tokens": self.plan.max_batch_tokens,
             "shard_bytes": self.layout.shard_bytes,

@@ -62,7 +62,7 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
 }
 
 fn model(name: &str) -> Result<bool> {
-    let model = AdapterArgs::default().load(name, model::Dtype::F32)?;
+    let model = AdapterArgs::default().load(name, model::Opening::default())?;
     let Model { lm, text, hash, stops, .. } = &model;
     let d = lm.dims();
     say!("model            {}", model.name);

@@ -3,12 +3,14 @@
 //! Exit codes: 0 done, 1 ran but a check failed, 2 could not run.
 
 mod adapters;
+mod bench;
 mod capture;
 mod chatting;
 mod doctor;
 mod generate;
 mod inspect;
 mod out;
+mod parity;
 mod progress;
 mod shown;
 mod study;
@@ -17,7 +19,7 @@ mod train;
 mod world;
 
 use crate::error::Result;
-use crate::model::{Dtype, Model};
+use crate::model::{Model, Opening};
 use crate::shipped::TOYWORLD;
 use adapters::AdapterArgs;
 use clap::{Args, Parser, Subcommand};
@@ -66,6 +68,11 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Show how conversations become tokens: template, spans, speakers
     Template(template::TemplateArgs),
+    /// Compare the numbers of this machine with those of a reference, site by site
+    Parity(parity::ParityArgs),
+    /// Time a model of random weights on one device: products, reading, keeping, writing
+    #[command(hide = true)]
+    Bench(bench::BenchArgs),
     /// Write the text of a planted world, its tokenizer and its truth
     World(world::WorldArgs),
 }
@@ -76,16 +83,34 @@ struct ModelArgs {
     /// The embedded model `toyworld`, a folder in Hugging Face layout, or `org/name[@revision]` on the hub
     #[arg(long, value_name = "MODEL", default_value = TOYWORLD)]
     model: String,
-    /// Where to compute
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
-    /// What the weights are rounded to; products are summed in f32 all the same
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "bf16", "f16"])]
-    dtype: String,
+    #[command(flatten)]
+    computing: ComputingArgs,
     #[command(flatten)]
     adapters: AdapterArgs,
     #[command(flatten)]
     work: WorkArgs,
+}
+
+/// On what to compute, and in which numbers.
+#[derive(Args, Clone)]
+struct ComputingArgs {
+    /// Where to compute: cpu, cuda, cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What the weights are rounded to; on the CPU products are taken in f32 all the same, on a GPU in this type
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "bf16", "f16"])]
+    dtype: String,
+    /// Which kernels: `own`, or on the CPU too the tensor operations of a GPU, `portable`, to compare the two
+    #[arg(long, hide = true, default_value = "own")]
+    kernels: String,
+}
+
+impl ComputingArgs {
+    /// A model that is run so.
+    fn opening(&self) -> Result<Opening> {
+        let (dtype, processor, kernels) = (self.dtype.parse()?, self.device.parse()?, self.kernels.parse()?);
+        Ok(Opening { dtype, processor, kernels, ..Opening::default() })
+    }
 }
 
 /// How work is spread; changes no result.
@@ -105,7 +130,7 @@ impl WorkArgs {
 
 impl ModelArgs {
     fn load(&self) -> Result<Model> {
-        self.adapters.load(&self.model, self.dtype.parse::<Dtype>()?)
+        self.adapters.load(&self.model, self.computing.opening()?)
     }
 }
 
@@ -122,6 +147,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Template(args) => template::template(args),
+        Command::Parity(args) => parity::parity(args),
+        Command::Bench(args) => bench::bench(args),
         Command::World(args) => world::world(args),
     };
     match done {

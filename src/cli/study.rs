@@ -4,10 +4,10 @@ use super::adapters::AdapterArgs;
 use super::chatting::warn;
 use super::out::say;
 use super::progress::Bar;
-use super::{WorkArgs, read_text};
+use super::{ComputingArgs, WorkArgs, read_text};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Spec};
-use crate::model::{Dtype, Model};
+use crate::model::{Model, Opening};
 use crate::store::{FolderShelf, create_dir, write_atomic};
 use crate::unit::Tally;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct DemoArgs {
     /// Folder for the results; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "personascope-demo")]
     out: PathBuf,
+    #[command(flatten)]
+    computing: ComputingArgs,
     #[command(flatten)]
     work: WorkArgs,
 }
@@ -47,6 +49,8 @@ pub struct RunArgs {
     #[command(flatten)]
     adapters: AdapterArgs,
     #[command(flatten)]
+    computing: ComputingArgs,
+    #[command(flatten)]
     work: WorkArgs,
 }
 
@@ -61,12 +65,14 @@ pub struct CheckArgs {
     probe: PathBuf,
     #[command(flatten)]
     adapters: AdapterArgs,
+    #[command(flatten)]
+    computing: ComputingArgs,
 }
 
 pub fn check(args: CheckArgs) -> Result<bool> {
     args.adapters.at_most_one()?;
     let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
-    let model = args.adapters.load(&spec.model, Dtype::F32)?;
+    let model = args.adapters.load(&spec.model, args.computing.opening()?)?;
     let mut described = Plan::resolve(spec, &model)?.describe();
     args.adapters.chat.describe(&model.text, &mut described);
     say!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
@@ -79,13 +85,13 @@ pub fn run(args: RunArgs) -> Result<bool> {
     // All files are read before the first is run: a mistake in the last one costs nothing.
     let specs = args.probes.iter().map(read).collect::<Result<Vec<Spec>>>()?;
     let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
-    study(specs, &args.out, exports, &args.adapters, args.work)?;
+    study(specs, &args.out, exports, &args.adapters, args.computing.opening()?, args.work)?;
     Ok(true)
 }
 
 pub fn demo(args: DemoArgs) -> Result<bool> {
     let specs = SHIPPED.iter().map(|(stem, text)| Spec::parse(&format!("{stem}.toml"), text)).collect::<Result<_>>()?;
-    let found = study(specs, &args.out, Exports::SVG, &AdapterArgs::default(), args.work)?;
+    let found = study(specs, &args.out, Exports::SVG, &AdapterArgs::default(), args.computing.opening()?, args.work)?;
     let report = args.out.join("report.html");
     let again = |stem: &str| format!("personascope run probes/{stem}.toml --out DIR");
     let page = experiment::report("personascope: the shipped probes", &found, &again);
@@ -100,6 +106,7 @@ fn study(
     out: &Path,
     exports: Exports,
     adapters: &AdapterArgs,
+    opening: Opening,
     work: WorkArgs,
 ) -> Result<Vec<Findings>> {
     let mut stems: Vec<&str> = specs.iter().map(|s| s.stem.as_str()).collect();
@@ -113,7 +120,7 @@ fn study(
     for spec in specs {
         let model = match &mut model {
             Some((name, model)) if *name == spec.model => &*model,
-            held => &held.insert((spec.model.clone(), adapters.load(&spec.model, Dtype::F32)?)).1,
+            held => &held.insert((spec.model.clone(), adapters.load(&spec.model, opening)?)).1,
         };
         let plan = Plan::resolve(spec, model)?;
         // Personas are asked for in system turns.

@@ -167,7 +167,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let cast = Cast::new(s, plan.spec.seed)?;
     let tunes = tunes::tunes(s, work.model, work.threads())?;
     // The model of a plan is shared; adapters are added to another copy of it.
-    let mut model = Model::load(&work.model.source)?;
+    let (mut model, _) = Model::open(&work.model.source, work.model.opening())?;
     plan.belongs_to(&model)?;
     for tune in &tunes {
         let adapter = tunes::adapter(tune, work)?;

@@ -200,7 +200,7 @@ fn provenance(spec: &Spec, sites: &[Site], model: &Model) -> Value {
         },
         "seed": spec.seed,
         "max_batch_tokens": spec.max_batch_tokens,
-        "device": "cpu",
+        "device": model.processor.to_string(),
         "dtype": model.dtype,
         "settings": spec.settings,
         "sites_read": sites,

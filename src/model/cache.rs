@@ -1,25 +1,47 @@
 //! Keys and values kept between the passes of one batch, by example: examples may leave in any order.
 
 use super::kernels::HeadCache;
+use super::kernels::portable::attention::{Newcomers, Slots};
 use super::rows::Example;
 use crate::axes::Layer;
 use std::collections::HashMap;
 
-/// The cache of a batch, `[layer][example] -> heads`.
-#[derive(Debug, Default)]
+/// The cache of a batch. What is kept in what way is decided by the first pass.
+#[derive(Debug)]
 pub struct Cache {
-    layers: Vec<HashMap<usize, Vec<HeadCache<f32>>>>,
+    n_layers: usize,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    /// `[layer][example] -> heads`
+    Heads(Vec<HashMap<usize, Vec<HeadCache<f32>>>>),
+    /// Where kernels are tensor operations.
+    Slots(Slots),
 }
 
 impl Cache {
     /// An empty cache for a model of `n_layers` blocks.
     pub fn new(n_layers: usize) -> Cache {
-        Cache { layers: (0..n_layers).map(|_| HashMap::new()).collect() }
+        Cache { n_layers, held: Held::Nothing }
+    }
+
+    /// Begins a pass: what the one before it wrote is held.
+    pub(super) fn open_pass(&mut self) {
+        if let Held::Slots(slots) = &mut self.held {
+            slots.close_pass();
+        }
     }
 
     /// The heads of the given examples at one layer, in their order, each example once.
     pub(super) fn heads(&mut self, layer: Layer, examples: &[Example]) -> Vec<&mut Vec<HeadCache<f32>>> {
-        let held = &mut self.layers[layer.0];
+        if !matches!(self.held, Held::Heads(_)) {
+            self.held = Held::Heads((0..self.n_layers).map(|_| HashMap::new()).collect());
+        }
+        let Held::Heads(layers) = &mut self.held else { unreachable!("just made") };
+        let held = &mut layers[layer.0];
         for e in examples {
             held.entry(e.index).or_default();
         }
@@ -27,8 +49,22 @@ impl Cache {
         examples.iter().map(|e| by_index.remove(&e.index).expect("an example stands in a pass once")).collect()
     }
 
+    /// The buffers of all layers, and the rows that the given examples add to them.
+    pub(super) fn slots(&mut self, examples: &[Example]) -> (&mut Slots, Vec<Newcomers>) {
+        if !matches!(self.held, Held::Slots(_)) {
+            self.held = Held::Slots(Slots::new(self.n_layers));
+        }
+        let Held::Slots(slots) = &mut self.held else { unreachable!("just made") };
+        let new = |e: &Example| Newcomers { example: e.index, rows: e.rows.clone(), first_pos: e.first_pos };
+        (slots, examples.iter().map(new).collect())
+    }
+
     /// Forgets an example that has finished.
     pub fn drop_example(&mut self, index: usize) {
-        self.layers.iter_mut().for_each(|held| drop(held.remove(&index)));
+        match &mut self.held {
+            Held::Nothing => {}
+            Held::Heads(layers) => layers.iter_mut().for_each(|held| drop(held.remove(&index))),
+            Held::Slots(slots) => slots.forget(index),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! With a unit direction u and c = x . u: `x + (f(c) - c) u`. The four choices of f are kept apart by name, because
 //! "project out and add a multiple back" is not the identity at 1. c and f(c) are f32 whatever the stream is.
 
+use super::copies::Copies;
 use super::pass::Edit;
 use super::rows::Example;
 use crate::axes::Site;
@@ -68,7 +69,7 @@ impl Positions {
 pub struct Along {
     site: Site,
     unit: Vec<f32>,
-    column: Tensor,
+    column: Copies,
     rewrite: Rewrite,
     positions: Positions,
 }
@@ -91,7 +92,7 @@ impl Along {
             () if bad => format!("an edit at {site} cannot do {rewrite:?}"),
             () if site == Site::Logits => "logits are read, not edited".into(),
             () => {
-                let column = Tensor::from_slice(unit, (unit.len(), 1), &Device::Cpu)?;
+                let column = Copies::of(Tensor::from_slice(unit, (unit.len(), 1), &Device::Cpu)?);
                 return Ok(Along { site, unit: unit.to_vec(), column, rewrite, positions });
             }
         };
@@ -130,7 +131,8 @@ impl Edit for Along {
             return Ok(x.clone());
         }
         let full = x.to_dtype(DType::F32)?;
-        let c = full.contiguous()?.matmul(&self.column)?; // [row, 1]
+        let column = self.column.on(x.device())?;
+        let c = full.contiguous()?.matmul(&column)?; // [row, 1]
         let moved = match self.rewrite {
             Rewrite::Shift(a) => (c.zeros_like()? + a)?,
             Rewrite::Scale(k) => (&c * (k - 1.0))?,
@@ -140,10 +142,11 @@ impl Edit for Along {
                 (c.maximum(lo.max(f64::from(f32::MIN)) as f32)?.minimum(hi.min(f64::from(f32::MAX)) as f32)? - &c)?
             }
         };
-        Ok((full + moved.broadcast_mul(&self.column.t()?)?)?.to_dtype(x.dtype())?)
+        Ok((full + moved.broadcast_mul(&column.t()?)?)?.to_dtype(x.dtype())?)
     }
 
-    fn coordinate(&self, x: &Tensor) -> Result<Vec<f32>> {
-        Ok(x.to_dtype(DType::F32)?.contiguous()?.matmul(&self.column)?.flatten_all()?.to_vec1()?)
+    fn coordinate(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        let column = self.column.on(x.device())?;
+        Ok(Some(x.to_dtype(DType::F32)?.contiguous()?.matmul(&column)?.flatten_all()?))
     }
 }

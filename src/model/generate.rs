@@ -1,12 +1,15 @@
 //! Batched generation, under edits and through adapters.
 
 use super::adapter::Adapter;
+use super::kernels::portable;
 use super::pass::{Edit, Hooks, Receipt};
 use super::rows::{Example, Rows};
 use super::sample::Sampling;
 use super::{Cache, Head, Lm, forward};
 use crate::error::{Error, Result};
 use crate::rng::stream;
+use candle_core::Tensor;
+use rand_chacha::ChaCha8Rng;
 
 /// A prompt to continue.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,10 +67,9 @@ pub fn generate(
             total.before += r.before;
             total.after += r.after;
         }
-        let logits = logits.expect("the head was asked for").to_vec2::<f32>()?;
+        let drawn = draw(&logits.expect("the head was asked for"), &settings.sampling, &active, &mut rngs)?;
         let mut going = Vec::with_capacity(active.len());
-        for (&i, logits) in active.iter().zip(&logits) {
-            let token = settings.sampling.draw(logits, &mut rngs[i]);
+        for (&i, token) in active.iter().zip(drawn) {
             if settings.stops.contains(&token) {
                 cache.drop_example(i);
             } else {
@@ -90,6 +92,17 @@ pub fn generate(
         }));
     }
     Ok((replies, totals))
+}
+
+/// A token for each row of `logits [active example, d_vocab]`.
+fn draw(logits: &Tensor, sampling: &Sampling, active: &[usize], rngs: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+    if sampling.temperature == 0.0 && portable::applies(logits) {
+        // The same choice without moving a vocabulary for every example.
+        return Ok(portable::first_largest(logits)?);
+    }
+    let d_vocab = logits.dim(1)?;
+    let logits = portable::to_host(logits)?;
+    Ok(active.iter().zip(logits.chunks_exact(d_vocab)).map(|(i, row)| sampling.draw(row, &mut rngs[*i])).collect())
 }
 
 /// Refuses a prompt that the model cannot take.

@@ -5,12 +5,15 @@ pub use super::source::Source;
 pub(super) use super::source::{Bytes, Files};
 
 use super::adapter::Adapter;
+use super::portable::Portable;
+use super::processor::{Kernels, Processor};
 use super::projection::Parameter;
 use super::shards::Shards;
 use super::weights::Weights;
 use super::{Lm, arch, digest, json};
 use crate::error::{Error, Result};
 use crate::text::Text;
+use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +29,11 @@ pub struct Model {
     pub checkpoint: String,
     /// What its weights are rounded to.
     pub dtype: Dtype,
+    /// Where it computes.
+    pub processor: Processor,
+    /// With which form of the kernels.
+    pub kernels: Kernels,
+    device: Device,
     /// Where it comes from; from the hub, with the commit.
     pub source: Source,
     /// Adapters that examples may go through, by index.
@@ -41,6 +49,38 @@ pub struct Model {
 }
 
 impl Model {
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How it was opened, but for what its weights were filled with.
+    pub fn opening(&self) -> Opening {
+        let Model { dtype, processor, kernels, .. } = *self;
+        Opening { dtype, processor, kernels, ..Opening::default() }
+    }
+
+    /// Numbers as a tensor `[row, width]` that it can go on with: where it computes, and in its dtype.
+    pub fn rows(&self, numbers: Vec<f32>, width: usize) -> Result<Tensor> {
+        let n = numbers.len() / width.max(1);
+        let rows = Tensor::from_vec(numbers, (n, width), &self.device)?;
+        Ok(if self.opening().is_portable() { rows.to_dtype(self.dtype.of_tensors())? } else { rows })
+    }
+
+    /// What decides the last bits of its numbers besides its weights: a kind of processor and a form of the kernels.
+    pub fn computing(&self) -> &'static str {
+        match (self.processor, self.kernels) {
+            (Processor::Cpu, Kernels::Own) => "cpu",
+            (Processor::Cpu, Kernels::Portable) => "cpu, tensor operations",
+            (Processor::Cuda(_), _) => "cuda",
+        }
+    }
+
+    /// Workers that run its units: of a GPU one, which gives it more than it can do as it is.
+    pub fn workers(&self, threads: usize) -> usize {
+        if self.processor.is_shared_by_workers() { threads } else { 1 }
+    }
+
     /// Loads a checkpoint to be run in f32.
     ///
     /// # Errors
@@ -62,6 +102,7 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn open_watched(source: &Source, opening: Opening, watch: &mut Watch<'_>) -> Result<(Model, Vec<Parameter>)> {
+        let device = opening.device()?;
         let files = source.open(watch)?;
         let place = files.place("config.json");
         let config = files.needed("config.json")?;
@@ -75,9 +116,12 @@ impl Model {
         refuse_endless(&place, &config)?;
 
         let (lm, parameters, mut warnings) = match opening.filling {
-            Filling::Random(seed) => {
-                hash.update(format!("random weights of seed {seed}"));
-                let mut weights = Weights::random(&place, seed).opened(opening);
+            Filling::Random(_) | Filling::Noise => {
+                hash.update(match opening.filling {
+                    Filling::Random(seed) => format!("random weights of seed {seed}"),
+                    _ => "noise".into(),
+                });
+                let mut weights = Weights::random(&place, opening.filling).opened(opening, &device);
                 (build(&mut weights, &config)?, weights.into_parameters(), vec![])
             }
             Filling::Stored => {
@@ -89,7 +133,7 @@ impl Model {
                     done += bytes;
                     watch(Loading { stage: Stage::Read, done, total });
                 };
-                let mut weights = Weights::open(&place, &shards.files, tensors, tell).opened(opening);
+                let mut weights = Weights::open(&place, &shards.files, tensors, tell).opened(opening, &device);
                 let lm = match build(&mut weights, &config) {
                     Ok(lm) => lm,
                     Err(e) => return Err(weights.all_missing(e, |survey| build(survey, &config))),
@@ -98,6 +142,7 @@ impl Model {
                 (lm, weights.into_parameters(), warnings.into_iter().chain(unexpected).collect())
             }
         };
+        let lm = with_kernels(lm, opening.kernels);
         warnings.splice(0..0, files.warnings.iter().cloned());
         let text = read_text(&files, lm.dims().d_vocab)?;
         let stops = stop_tokens(&files, &place, &config)?;
@@ -121,6 +166,9 @@ impl Model {
             hash: rounded,
             checkpoint,
             dtype: opening.dtype,
+            processor: opening.processor,
+            kernels: opening.kernels,
+            device,
             source,
             adapters: vec![],
             default_adapter: None,
@@ -142,6 +190,28 @@ fn refuse_endless(place: &str, config: &Map<String, Value>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A model of a `config.json` alone, without weights or a tokenizer, and where it is: to be timed.
+///
+/// # Errors
+/// A configuration that is not handled; a device that cannot be used.
+pub fn untrained(place: &str, config: &[u8], opening: Opening) -> Result<(Box<dyn Lm>, Device)> {
+    let device = opening.device()?;
+    let config = json::object(place, config)?;
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let lm = arch::builder(place, model_type)?(
+        &mut Weights::random(place, opening.filling).opened(opening, &device),
+        &config,
+    )?;
+    Ok((with_kernels(lm, opening.kernels), device))
+}
+
+fn with_kernels(lm: Box<dyn Lm>, kernels: Kernels) -> Box<dyn Lm> {
+    match kernels {
+        Kernels::Own => lm,
+        Kernels::Portable => Box::new(Portable(lm)),
+    }
 }
 
 fn read_text(files: &Files, d_vocab: usize) -> Result<Text> {

@@ -1,22 +1,43 @@
 //! How a model is opened: with which weights, for what, in which numbers; and how far that is.
 
+use super::processor::{Kernels, Processor};
 use crate::error::{Error, Result};
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a model is opened. The default is its stored weights, to be run, in f32.
+/// How a model is opened. The default is its stored weights, to be run, in f32, on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     pub filling: Filling,
     pub purpose: Purpose,
     pub dtype: Dtype,
+    pub processor: Processor,
+    pub kernels: Kernels,
 }
 
 impl Opening {
-    /// Stored weights in f32 for a purpose.
+    /// Stored weights in f32 on the CPU for a purpose.
     pub fn to(purpose: Purpose) -> Opening {
         Opening { purpose, ..Opening::default() }
+    }
+
+    /// Whether kernels are tensor operations.
+    pub fn is_portable(&self) -> bool {
+        self.kernels == Kernels::Portable || self.processor != Processor::Cpu
+    }
+
+    /// Where tensors go, ready to be used.
+    ///
+    /// # Errors
+    /// A device that cannot be used; training elsewhere than on the CPU, or without our own kernels.
+    pub(super) fn device(&self) -> Result<Device> {
+        if self.purpose != Purpose::Run && self.is_portable() {
+            let what = format!("training on {} in tensor operations", self.processor);
+            return Err(Error::refused(what, "train on the CPU: only its own kernels have gradients"));
+        }
+        self.processor.open()
     }
 }
 
@@ -28,6 +49,8 @@ pub enum Filling {
     Stored,
     /// Random values of this seed: an untrained model of the same shape.
     Random(u64),
+    /// A few random values over and over, which are quickly made: a model of the same cost, to be timed.
+    Noise,
 }
 
 /// What a model is loaded for.
@@ -65,12 +88,12 @@ impl Dtype {
         }
     }
 
-    /// As tensors call it.
-    pub fn held(self) -> candle_core::DType {
+    /// As tensors have it.
+    pub fn of_tensors(self) -> DType {
         match self {
-            Dtype::F32 => candle_core::DType::F32,
-            Dtype::Bf16 => candle_core::DType::BF16,
-            Dtype::F16 => candle_core::DType::F16,
+            Dtype::F32 => DType::F32,
+            Dtype::Bf16 => DType::BF16,
+            Dtype::F16 => DType::F16,
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::adapter::{self, Adapter};
 use super::cache::Cache;
-use super::kernels;
+use super::kernels::portable::attention::Layout;
+use super::kernels::{self, portable};
 use super::projection::Projection;
 use super::rows::{Example, Rows};
 use crate::axes::{Dims, Layer, Point, Site};
@@ -49,8 +50,8 @@ pub trait Edit: Send + Sync {
     fn covers(&self, example: &Example, pos: usize) -> bool;
     /// The new rows for the covered rows `x [row, d_model]`.
     fn apply(&self, site: Site, x: &Tensor) -> Result<Tensor>;
-    /// The coordinate that a receipt reports, one a row; empty where there is none.
-    fn coordinate(&self, x: &Tensor) -> Result<Vec<f32>>;
+    /// The coordinate that a receipt reports, f32, one a row, where `x` is; `None` where there is none.
+    fn coordinate(&self, x: &Tensor) -> Result<Option<Tensor>>;
 }
 
 /// Hooks are asked what they want up to this layer, so that a site behind the last block is an error and not silence.
@@ -119,6 +120,10 @@ pub struct Pass<'p, 'h> {
     done: Vec<bool>,
     fired: BTreeSet<Site>,
     receipts: Vec<Receipt>,
+    /// Coordinates before and after edits that are still where the pass runs, by edit.
+    coordinates: Vec<(usize, Tensor, Tensor)>,
+    /// Where the rows stand in attention on a device, once that is known.
+    layout: Option<Layout>,
     sites: Vec<Site>,
 }
 
@@ -136,8 +141,12 @@ impl<'p, 'h> Pass<'p, 'h> {
         let receipts = vec![Receipt::default(); hooks.edits.len()];
         let done = vec![false; hooks.taps.len()];
         let to_the_end = to_the_end || cache.is_some();
-        let pass =
-            Pass { rows: Cow::Borrowed(rows), hooks, cache, to_the_end, done, fired: BTreeSet::new(), receipts, sites };
+        let (rows, fired) = (Cow::Borrowed(rows), BTreeSet::new());
+        let (coordinates, layout) = (Vec::new(), None);
+        let mut pass = Pass { rows, hooks, cache, to_the_end, done, fired, receipts, coordinates, layout, sites };
+        if let Some(cache) = pass.cache.as_mut() {
+            cache.open_pass();
+        }
         pass.refuse_edits_that_nothing_reads(dims.n_layers)?;
         pass.refuse_adapters_that_are_not_there()?;
         Ok(pass)
@@ -213,6 +222,9 @@ impl<'p, 'h> Pass<'p, 'h> {
         qkv: &Tensor,
         x: Tensor,
     ) -> Result<(Tensor, Tensor)> {
+        if portable::applies(qkv) {
+            return self.attend_on_device(layer, spec, qkv, x);
+        }
         if let Some(cache) = self.cache.as_mut() {
             let mut heads = cache.heads(layer, self.rows.examples());
             return Ok((kernels::attend_cached(qkv, spec, self.rows.ranges(), &mut heads)?, x));
@@ -221,12 +233,38 @@ impl<'p, 'h> Pass<'p, 'h> {
             return Ok((kernels::attend(qkv, spec, self.rows.ranges(), None)?, x));
         };
         let mixed = kernels::attend(qkv, spec, self.rows.ranges(), Some(&asking))?;
-        let x = x.index_select(
-            &Tensor::from_vec(asking.iter().cloned().flatten().map(|r| r as u32).collect(), mixed.dim(0)?, x.device())?,
-            0,
-        )?;
-        self.rows = Cow::Owned(self.rows.narrowed(&asking));
-        Ok((mixed, x))
+        Ok((mixed, self.narrow(&asking, &x)?))
+    }
+
+    /// [`Pass::attend`] in tensor operations.
+    fn attend_on_device(
+        &mut self,
+        layer: Layer,
+        spec: kernels::Attention,
+        qkv: &Tensor,
+        x: Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        if let Some(cache) = self.cache.as_mut() {
+            let (slots, new) = cache.slots(self.rows.examples());
+            return Ok((slots.attend(layer.0, &spec, &new, qkv)?, x));
+        }
+        if let Some(asking) = self.asking(layer) {
+            let mut layout = Layout::new(&spec, self.rows.ranges(), Some(&asking), qkv.device())?;
+            return Ok((layout.attend(qkv, &spec)?, self.narrow(&asking, &x)?));
+        }
+        let layout = match &mut self.layout {
+            Some(layout) => layout,
+            none => none.insert(Layout::new(&spec, self.rows.ranges(), None, qkv.device())?),
+        };
+        Ok((layout.attend(qkv, &spec)?, x))
+    }
+
+    /// Goes on with the rows of the stream `x` that are asked for alone.
+    fn narrow(&mut self, asking: &[Range<usize>], x: &Tensor) -> Result<Tensor> {
+        let rows: Vec<u32> = asking.iter().cloned().flatten().map(|r| r as u32).collect();
+        let n = rows.len();
+        self.rows = Cow::Owned(self.rows.narrowed(asking));
+        Ok(x.index_select(&Tensor::from_vec(rows, n, x.device())?, 0)?)
     }
 
     /// The rows of each example that anything reads from this layer's attention on, where that is less than all.
@@ -314,11 +352,10 @@ impl<'p, 'h> Pass<'p, 'h> {
                 expected: before.dims().to_vec(),
             });
         }
-        let sum = |c: Vec<f32>| c.into_iter().map(f64::from).sum::<f64>();
-        let receipt = &mut self.receipts[i];
-        receipt.rows += covered;
-        receipt.before += sum(edit.coordinate(&before)?);
-        receipt.after += sum(edit.coordinate(&after)?);
+        self.receipts[i].rows += covered;
+        if let (Some(before), Some(after)) = (edit.coordinate(&before)?, edit.coordinate(&after)?) {
+            self.coordinates.push((i, before, after));
+        }
         let (mut parts, mut at, mut taken) = (Vec::new(), 0, 0);
         for run in &runs {
             if run.start > at {
@@ -333,8 +370,19 @@ impl<'p, 'h> Pass<'p, 'h> {
         Ok(if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? })
     }
 
+    /// Adds the coordinates to the receipts. Once, at the end: on a device each look waits for all that was asked of it.
+    fn settle(&mut self) -> Result<()> {
+        let sum = |c: &Tensor| Ok::<f64, Error>(portable::to_host(c)?.into_iter().map(f64::from).sum());
+        for (i, before, after) in std::mem::take(&mut self.coordinates) {
+            self.receipts[i].before += sum(&before)?;
+            self.receipts[i].after += sum(&after)?;
+        }
+        Ok(())
+    }
+
     /// Ends the pass: every site that was wanted must have fired.
-    pub(super) fn close(self, n_layers: usize) -> Result<Vec<Receipt>> {
+    pub(super) fn close(mut self, n_layers: usize) -> Result<Vec<Receipt>> {
+        self.settle()?;
         let taps = self.hooks.taps.iter().zip(&self.done).filter(|(_, done)| !**done);
         let wants: Vec<&dyn Tap> = taps.map(|(tap, _)| &**tap as &dyn Tap).collect();
         let silent: Vec<String> = self

@@ -59,7 +59,10 @@ impl Weight {
     /// The sum with `delta [in, out]`, in f32.
     pub fn plus(&self, delta: &Tensor) -> Result<Weight> {
         Ok(match self {
-            Weight::Plain(w) => Weight::Plain((w + delta)?),
+            Weight::Plain(w) => {
+                let sum = (w.to_dtype(DType::F32)? + delta.to_device(w.device())?)?;
+                Weight::Plain(sum.to_dtype(w.dtype())?)
+            }
             Weight::Packed(w) => Weight::Packed(Arc::new(Packed::of(DType::F32, &(w.to_tensor()? + delta)?)?)),
         })
     }

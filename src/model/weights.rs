@@ -4,14 +4,14 @@ use super::convert;
 use super::kernels::Packed;
 use super::kernels::packed::Packer;
 use super::linear::Linear;
-use super::load::{Bytes, Dtype, Opening, Purpose};
+use super::load::{Bytes, Dtype, Filling, Opening, Purpose};
 use super::missing::{Survey, unexpected};
 use super::projection::{HeadMatrix, Module, Parameter, Part, Projection, Unembedding};
 use super::shards::Tensors;
 use super::weight::{Embedding, Weight};
 use crate::error::{Error, Result};
 use crate::rng::stream;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 use safetensors::tensor::TensorView;
 use std::collections::HashSet;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Standard deviation of random weights: `initializer_range` of the common checkpoints.
 const INIT_STD: f64 = 0.02;
+/// Values after which noise begins again: a prime, so that rows are not all the same.
+const NOISE: usize = 65_537;
 
 /// The tensors of a checkpoint, handed out once each by name and shape.
 pub struct Weights<'a> {
@@ -26,6 +28,10 @@ pub struct Weights<'a> {
     origin: Origin<'a>,
     purpose: Purpose,
     dtype: Dtype,
+    /// Where tensors go.
+    device: Device,
+    /// Kernels are tensor operations.
+    portable: bool,
     /// What was handed out to be trained.
     parameters: Vec<Parameter>,
     taken: HashSet<String>,
@@ -41,7 +47,7 @@ enum Origin<'a> {
         survey: Option<Survey>,
     },
     /// Normal matrices, norms of 1 and biases of 0: what training starts from, and the null of every measurement.
-    Random { seed: u64 },
+    Random { filling: Filling },
 }
 
 impl<'a> Weights<'a> {
@@ -56,18 +62,20 @@ impl<'a> Weights<'a> {
     }
 
     /// Random tensors of every name and shape that is asked for.
-    pub(super) fn random(config: &str, seed: u64) -> Weights<'static> {
-        Weights::of(config, Origin::Random { seed })
+    pub(super) fn random(config: &str, filling: Filling) -> Weights<'static> {
+        Weights::of(config, Origin::Random { filling })
     }
 
     fn of(place: &str, origin: Origin<'a>) -> Weights<'a> {
         let Opening { purpose, dtype, .. } = Opening::default();
-        Weights { place: place.into(), origin, purpose, dtype, parameters: Vec::new(), taken: HashSet::new() }
+        let (device, parameters, taken) = (Device::Cpu, Vec::new(), HashSet::new());
+        Weights { place: place.into(), origin, purpose, dtype, device, portable: false, parameters, taken }
     }
 
     /// Hands tensors out as an opening asks.
-    pub(super) fn opened(self, opening: Opening) -> Self {
-        Weights { purpose: opening.purpose, dtype: opening.dtype, ..self }
+    pub(super) fn opened(self, opening: Opening, device: &Device) -> Self {
+        let Opening { purpose, dtype, .. } = opening;
+        Weights { purpose, dtype, device: device.clone(), portable: opening.is_portable(), ..self }
     }
 
     /// What every tensor that is handed out is rounded to.
@@ -113,12 +121,12 @@ impl<'a> Weights<'a> {
         &self.place
     }
 
-    /// A tensor as f32, stored as it is in the file.
+    /// A tensor, stored as it is in the file.
     ///
     /// # Errors
     /// Missing, of another shape, of a dtype that is no float, or with values that are not finite.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.read(name, shape)?;
+        let tensor = self.read_there(name, shape)?;
         self.hand_out(tensor, vec![Part::whole(name)])
     }
 
@@ -128,6 +136,7 @@ impl<'a> Weights<'a> {
         if offset != 0.0 && matches!(self.origin, Origin::Files { .. }) {
             weight = (weight + offset)?;
         }
+        let weight = self.there(weight)?;
         self.hand_out(weight, vec![Part { offset, ..Part::whole(name) }])
     }
 
@@ -149,7 +158,7 @@ impl<'a> Weights<'a> {
             pieces.push(part(format!("{path}.weight"), linear.turned));
             if linear.bias {
                 let name = format!("{path}.bias");
-                biases.push(in_order(self.read(&name, &[*d_out])?, &order)?);
+                biases.push(in_order(self.read_there(&name, &[*d_out])?, &order)?);
                 bias_parts.push(part(name, false));
             }
             modules.push(Module { path, columns: columns.clone(), order: order.clone() });
@@ -162,13 +171,18 @@ impl<'a> Weights<'a> {
         Ok(Projection { weight, bias, modules })
     }
 
+    /// Whether weights are held in panels: what our own kernels run fastest on, but without gradients.
+    fn packs(&self) -> bool {
+        self.purpose == Purpose::Run && !self.portable
+    }
+
     /// The tensors of `pieces` side by side, `[d_in, d_out]`.
     fn joined(&mut self, d_in: usize, d_out: usize, pieces: Vec<Part>) -> Result<Weight> {
-        if self.purpose == Purpose::Run {
+        if self.packs() {
             return Ok(Weight::Packed(Arc::new(self.packed(d_in, d_out, &pieces)?)));
         }
         let one = |piece: &Part| {
-            let stored = self.read(&piece.name, &shape_of(piece, d_in, d_out))?;
+            let stored = self.read_there(&piece.name, &shape_of(piece, d_in, d_out))?;
             in_order(if piece.turned { stored.t()? } else { stored }, &piece.order)
         };
         let tensors = pieces.iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -184,12 +198,12 @@ impl<'a> Weights<'a> {
                 find(tensors, files, &piece.name, &shape_of(piece, d_in, d_out))?;
             }
         }
-        let mut packer = Packer::new(self.dtype.held(), d_in, d_out)?;
+        let mut packer = Packer::new(self.dtype.of_tensors(), d_in, d_out)?;
         for piece in pieces {
             let shape = shape_of(piece, d_in, d_out);
             match &mut self.origin {
-                Origin::Random { seed } => {
-                    let drawn = draw(*seed, &piece.name, &shape, self.dtype)?;
+                Origin::Random { filling } => {
+                    let drawn = draw(*filling, &piece.name, &shape, self.dtype)?;
                     let drawn = if piece.turned { drawn.t()? } else { drawn };
                     let drawn = in_order(drawn, &piece.order)?.flatten_all()?.to_vec1::<f32>()?;
                     packer.columns(piece.columns.clone().unwrap_or(0..d_out), &drawn)?;
@@ -211,7 +225,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`].
     pub fn embedding(&mut self, name: &str, d_vocab: usize, d_model: usize) -> Result<Embedding> {
-        if self.purpose != Purpose::Run {
+        if !self.packs() {
             return Ok(Embedding::Table(self.tensor(name, &[d_vocab, d_model])?));
         }
         let whole = Part { columns: Some(0..d_vocab), turned: true, ..Part::whole(name) };
@@ -254,10 +268,27 @@ impl<'a> Weights<'a> {
         Ok(tensor)
     }
 
+    /// A tensor of the file where the model computes.
+    fn read_there(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.read(name, shape)?;
+        self.there(tensor)
+    }
+
+    /// Brings a tensor to where the model computes, in its dtype: our own kernels compute in f32 whatever the weights are
+    /// rounded to. A norm's weight that would lose something by that (one more than what the file has) stays in f32.
+    fn there(&self, tensor: Tensor) -> Result<Tensor> {
+        if !self.portable {
+            return Ok(tensor);
+        }
+        let narrow = tensor.to_dtype(self.dtype.of_tensors())?;
+        let exact = tensor.rank() > 1 || narrow.to_dtype(DType::F32)?.to_vec1::<f32>()? == tensor.to_vec1::<f32>()?;
+        Ok(if exact { narrow } else { tensor }.to_device(&self.device)?)
+    }
+
     fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.taken.insert(name.into());
         match &mut self.origin {
-            Origin::Random { seed } => draw(*seed, name, shape, self.dtype),
+            Origin::Random { filling } => draw(*filling, name, shape, self.dtype),
             Origin::Files { tensors, survey: Some(survey), .. } => survey.note(tensors, name, shape),
             Origin::Files { tensors, files, tell, .. } => {
                 let (tensor, bytes) = from_file(tensors, files, name, shape, self.dtype)?;
@@ -279,7 +310,7 @@ fn in_order(tensor: Tensor, order: &Option<Arc<Vec<u32>>>) -> Result<Tensor> {
     }
 }
 
-fn draw(seed: u64, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
+fn draw(filling: Filling, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> {
     let n = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
     let mut values: Vec<f32> = Vec::new();
     if n.is_none_or(|n| values.try_reserve_exact(n).is_err()) {
@@ -291,8 +322,13 @@ fn draw(seed: u64, name: &str, shape: &[usize], dtype: Dtype) -> Result<Tensor> 
         1 if name.ends_with("bias") => values.resize(n, 0.0),
         1 => values.resize(n, 1.0),
         _ => {
+            let drawn = if filling == Filling::Noise { n.min(NOISE) } else { n };
+            let seed = if let Filling::Random(seed) = filling { seed } else { 0 };
             let mut rng = stream(seed, &format!("weights {name}"));
-            values.extend((0..n).map(|_| (INIT_STD * normal(&mut rng)) as f32));
+            values.extend((0..drawn).map(|_| (INIT_STD * normal(&mut rng)) as f32));
+            while values.len() < n {
+                values.extend_from_within(..drawn.min(n - values.len()));
+            }
         }
     }
     convert::round(&mut values, dtype);

@@ -110,7 +110,7 @@ impl Plan<'_> {
             Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
         };
         let version = env!("CARGO_PKG_VERSION");
-        hash.update(json!([version, self.model.hash, task, edits]).to_string());
+        hash.update(json!([version, self.model.hash, self.model.computing(), task, edits]).to_string());
         for item in &self.items[unit.clone()] {
             let named = matches!(self.task, Task::Generate(_)).then_some((&item.id, item.seed));
             let ranges: Vec<_> = item.ranges.iter().map(|r| (r.start, r.end)).collect();
@@ -141,7 +141,7 @@ impl Plan<'_> {
                 let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
                 let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
                 let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
-                Ok(Outcome { kept: collect.kept, replies: vec![], receipts })
+                Ok(Outcome { kept: collect.into_kept()?, replies: vec![], receipts })
             }
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items

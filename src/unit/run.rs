@@ -74,7 +74,7 @@ pub fn run(
     let stop = AtomicBool::new(false);
     let (taken, freed) = (Mutex::new(0usize), Condvar::new());
     // Workers beyond the units help with what the others compute.
-    let workers = threads.max(1);
+    let workers = plan.model.workers(threads).max(1);
     let team = Team::new(workers);
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::channel();

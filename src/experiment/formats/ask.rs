@@ -12,7 +12,7 @@ use crate::table::Table;
 use crate::text::Message;
 use crate::unit::{Item, parallel};
 use crate::world::{Exposure, Persona, TraitId, Voice, World};
-use candle_core::Tensor;
+use candle_core::DType;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeSet;
 
@@ -305,8 +305,7 @@ fn yes_over_no(model: &Model, rows: &ndarray::Array2<f32>, put: &[Put]) -> Resul
     let mut all = Vec::with_capacity(put.len());
     for (rows, put) in rows.axis_chunks_iter(ndarray::Axis(0), TOGETHER).zip(put.chunks(TOGETHER)) {
         let values: Vec<f32> = rows.iter().copied().collect();
-        let x = Tensor::from_vec(values, (rows.nrows(), rows.ncols()), &candle_core::Device::Cpu)?;
-        let logits = model.lm.unembed(&x)?.to_vec2::<f32>()?;
+        let logits = model.lm.unembed(&model.rows(values, rows.ncols())?)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         all.extend(logits.iter().zip(put).map(|(l, p)| f64::from(l[p.yes as usize]) - f64::from(l[p.no as usize])));
     }
     Ok(all)

@@ -17,7 +17,7 @@ impl Model {
             return Err(Error::refused(what, "give each --adapter NAME=DIR a name of its own"));
         }
         adapter.check(&*self.lm, &self.checkpoint)?;
-        self.adapters.push(adapter);
+        self.adapters.push(adapter.on(self.device())?);
         Ok(self.adapters.len() - 1)
     }
 

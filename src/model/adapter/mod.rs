@@ -18,7 +18,7 @@ pub use settings::{Rules, Settings, Targets};
 use super::Lm;
 use super::projection::Projection;
 use crate::error::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -126,6 +126,16 @@ impl Adapter {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The same with its factors, in f32, on a device.
+    pub(super) fn on(mut self, device: &Device) -> Result<Adapter> {
+        if !device.is_cpu() {
+            for module in self.modules.values_mut() {
+                (module.a, module.b) = (module.a.to_device(device)?, module.b.to_device(device)?);
+            }
+        }
+        Ok(self)
     }
 
     fn base_hint(&self) -> String {

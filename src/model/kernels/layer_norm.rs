@@ -1,18 +1,12 @@
 //! Layer normalisation (Ba et al. 2016): `w * (x - mean) / sqrt(variance + eps) + b`.
 
 use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// Normalises the rows of `x [row, d]`, scales them by `w [d]` and moves them by `b [d]`, where there is one.
 ///
 /// The variance is the mean square of what is left once the mean is taken off, over all `d` numbers.
 pub fn layer_norm(x: &Tensor, w: &Tensor, b: Option<&Tensor>, eps: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let root = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-        let y = x.broadcast_div(&root)?.broadcast_mul(w)?;
-        return b.map_or(Ok(y.clone()), |b| y.broadcast_add(b));
-    }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     let b = b.map_or_else(|| w.zeros_like(), Tensor::contiguous)?;
     let y = x.apply_op3_no_bwd(&w, &b, &LayerNorm { eps })?;

@@ -20,7 +20,7 @@ pub(super) fn rows_at_once(d_out: usize) -> usize {
 /// `x [row, in] @ w [in, out]`. What is not trained gets no gradient.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     let (x, w) = (x.contiguous()?, w.contiguous()?);
-    let y = if x.device().is_cpu() { x.apply_op2_no_bwd(&w, &Linear)? } else { x.matmul(&w)? };
+    let y = x.apply_op2_no_bwd(&w, &Linear)?;
     let inputs = (x.clone(), w.clone());
     tape::push(&[&x, &w], &y, move |grad, wanted| back(&inputs.0, &inputs.1, grad, wanted));
     Ok(y)
@@ -28,10 +28,6 @@ pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
 
 pub(super) fn back(x: &Tensor, w: &Tensor, grad: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
     let ((rows, d_in), d_out) = (x.dims2()?, w.dim(1)?);
-    if !x.device().is_cpu() {
-        let dx = wanted[0].then(|| grad.matmul(&w.t()?)).transpose()?;
-        return Ok(vec![dx, wanted[1].then(|| x.t()?.matmul(grad)).transpose()?]);
-    }
     let grad = grad.contiguous()?;
     by_type!(x.dtype(), "linear", T => read::<T, _>(&grad, |g| {
         let g = Matrix::new(g, rows, d_out);

@@ -3,7 +3,7 @@
 //! The parts are added into the product where it lies: no second copy of it exists, neither in the pass nor in what
 //! the backward keeps.
 
-use super::linear::{back, linear, rows_at_once};
+use super::linear::{back, rows_at_once};
 use super::num::Float;
 use super::packed::{Packed, multiplied};
 use super::{Real, by_dtype, read, slice, storage, tape};
@@ -40,9 +40,6 @@ impl LowRankPart {
 /// `h` and `b` hold the factors of all parts end to end. What no part covers has the bits of [`linear`], and the rows
 /// of a part have the same bits whatever other rows and parts there are.
 pub fn linear_with_low_rank(x: &Tensor, w: &Tensor, h: &Tensor, b: &Tensor, parts: Vec<LowRankPart>) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return added(linear(x, w)?, h, b, &parts);
-    }
     let (x, w, h, b) = (x.contiguous()?, w.contiguous()?, h.contiguous()?, b.contiguous()?);
     let y = x.apply_op3_no_bwd(&h, &b, &Adapted { w: w.clone(), parts: parts.clone() })?;
     let inputs = [&x, &w, &h, &b].map(Tensor::clone);
@@ -77,19 +74,6 @@ pub fn packed_with_low_rank(x: &Tensor, w: &Packed, h: &Tensor, b: &Tensor, part
         })
     })?;
     Tensor::from_vec(out, (rows, w.d_out()), x.device())
-}
-
-/// The same with tensor operations, on other devices.
-fn added(mut y: Tensor, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -> Result<Tensor> {
-    let (all_rows, all_columns) = y.dims2()?;
-    for p in parts {
-        let h = h.narrow(0, p.h_at, p.h().len())?.reshape((p.rows.len(), p.rank))?;
-        let b = b.narrow(0, p.b_at, p.b().len())?.reshape((p.rank, p.columns.len()))?;
-        let delta = (h.matmul(&b)? * p.scale)?;
-        let delta = delta.pad_with_zeros(0, p.rows.start, all_rows - p.rows.end)?;
-        y = (y + delta.pad_with_zeros(1, p.columns.start, all_columns - p.columns.end)?)?;
-    }
-    Ok(y)
 }
 
 /// A matrix inside a slice, by its strides.

@@ -11,6 +11,7 @@ mod act;
 mod add;
 mod attention;
 mod bias;
+mod choice;
 mod embed;
 mod layer_norm;
 mod likelihood;
@@ -22,28 +23,26 @@ mod norm_heads;
 pub mod packed;
 mod pieces;
 mod pointwise;
+pub mod portable;
 mod products;
 mod rope;
 mod special;
 pub mod tape;
 pub mod team;
 
-pub use act::{Act, activate, gated};
-pub use add::add;
+pub use act::Act;
 pub use attention::{Attention, HeadCache, attend, attend_cached};
-pub use bias::add_bias;
+pub use choice::{
+    activate, add, add_bias, gated, layer_norm, linear, linear_with_low_rank, nll, norm_heads, rms_norm, rope, scaled,
+    softcap,
+};
 pub use embed::embed;
-pub use layer_norm::layer_norm;
-pub use likelihood::{CappedHead, HeadWeight, cross_entropy, nll};
-pub use linear::linear;
-pub use low_rank::{LowRankPart, linear_with_low_rank, packed_with_low_rank};
+pub use likelihood::{CappedHead, HeadWeight, cross_entropy};
+pub use low_rank::{LowRankPart, packed_with_low_rank};
 pub use moe::{Routing, combine, gather, route};
-pub use norm::rms_norm;
-pub use norm_heads::norm_heads;
 pub use packed::{Packed, linear_packed};
 pub use pieces::{columns, end_to_end, rows};
-pub use pointwise::{scaled, softcap};
-pub use rope::{RopeTable, rope};
+pub use rope::RopeTable;
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
 use pulp::Simd;

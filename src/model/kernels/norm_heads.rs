@@ -2,19 +2,11 @@
 //! and keys before they are rotated (Henry et al. 2020 under the name QKNorm, with another norm).
 
 use super::{Kernel, Real, by_dtype, by_type, lane_sum, read, slice, storage, tape, vectorised};
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// Normalises `heads` groups of `d_head` columns of `x [row, width]`, from column `first` on, each by itself, and scales
 /// them by `w [d_head]`. The other columns pass through.
 pub fn norm_heads(x: &Tensor, w: &Tensor, first: usize, heads: usize, d_head: usize, eps: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        let (rows, width) = x.dims2()?;
-        let end = first + heads * d_head;
-        let own = x.narrow(1, first, heads * d_head)?.contiguous()?.reshape((rows, heads, d_head))?;
-        let inv = (own.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
-        let own = own.broadcast_mul(&inv)?.broadcast_mul(w)?.reshape((rows, heads * d_head))?;
-        return Tensor::cat(&[&x.narrow(1, 0, first)?, &own, &x.narrow(1, end, width - end)?], 1);
-    }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     let op = NormHeads { first, heads, d_head, eps };
     let y = x.apply_op2_no_bwd(&w, &op)?;

@@ -1,5 +1,6 @@
 //! Rotary position embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints.
 
+use super::portable::Angles;
 use super::{Kernel, Real, by_dtype, slice, storage, tape, vectorised};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
@@ -19,6 +20,7 @@ pub struct RopeTable {
     chunks: Vec<OnceLock<Vec<f32>>>,
     /// For sequences that are longer than a number of tokens: that number, and their angles.
     long: Option<(usize, Box<RopeTable>)>,
+    angles: Angles,
 }
 
 impl RopeTable {
@@ -35,7 +37,7 @@ impl RopeTable {
     /// implementation does.
     pub fn from_frequencies(frequencies: Vec<f32>, factor: f64, positions: usize) -> RopeTable {
         let chunks = (0..positions.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
-        RopeTable { frequencies, factor: factor as f32, positions, chunks, long: None }
+        RopeTable { frequencies, factor: factor as f32, positions, chunks, long: None, angles: Angles::default() }
     }
 
     /// With other frequencies in sequences of more than `trained` tokens, from their first token on (LongRoPE, Ding et
@@ -92,6 +94,26 @@ impl RopeTable {
         chunk[position % CHUNK * 2 * half..][..2 * half].split_at(half)
     }
 
+    /// Cosines and sines of the rows at `places`, `[row, frequency]`, in the dtype of `x` and where it is.
+    pub(super) fn angles(&self, places: &Arc<Vec<u32>>, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.angles.of(|place| self.at(place), places, x)
+    }
+
+    /// Refuses rows that the table or the heads do not fit.
+    pub(super) fn fits(&self, x: &Tensor, places: &[u32], heads: usize, d_head: usize) -> Result<()> {
+        let (rows, width) = x.dims2()?;
+        if rows != places.len() || heads * d_head > width {
+            candle_core::bail!("rope: [{rows}, {width}] for {} positions, {heads} heads of {d_head}", places.len())
+        }
+        if self.d_rot() > d_head {
+            candle_core::bail!("rope: {} columns cannot turn in heads of {d_head}", self.d_rot())
+        }
+        if let Some(p) = places.iter().find(|p| **p as usize >= self.end()) {
+            candle_core::bail!("rope: position {p} is beyond the {} positions of the model", self.positions)
+        }
+        Ok(())
+    }
+
     fn chunk(&self, first: usize) -> Vec<f32> {
         let mut chunk = Vec::with_capacity(CHUNK * self.d_rot());
         for position in first..(first + CHUNK).min(self.positions) {
@@ -113,23 +135,6 @@ struct Rope {
     sign: f64,
 }
 
-impl Rope {
-    /// Refuses rows that the table or the heads do not fit.
-    fn fits(&self, (rows, width): (usize, usize)) -> Result<()> {
-        let Rope { table, positions, heads, d_head, .. } = self;
-        if rows != positions.len() || heads * d_head > width {
-            candle_core::bail!("rope: [{rows}, {width}] for {} positions, {heads} heads of {d_head}", positions.len())
-        }
-        if table.d_rot() > *d_head {
-            candle_core::bail!("rope: {} columns cannot turn in heads of {d_head}", table.d_rot())
-        }
-        if let Some(p) = positions.iter().find(|p| **p as usize >= table.end()) {
-            candle_core::bail!("rope: position {p} is beyond the {} positions of the model", table.positions)
-        }
-        Ok(())
-    }
-}
-
 /// Rotates the first `heads` heads of every row of `x [row, n * d_head]` by the row's position: the first
 /// [`d_rot`](RopeTable::d_rot) columns of each, the ones behind them pass through.
 pub fn rope(
@@ -140,30 +145,12 @@ pub fn rope(
     d_head: usize,
 ) -> Result<Tensor> {
     let turn = |sign| Rope { table: table.clone(), positions: positions.clone(), heads, d_head, sign };
+    table.fits(x, positions, heads, d_head)?;
     let x = x.contiguous()?;
-    if !x.device().is_cpu() {
-        turn(1.0).fits(x.dims2()?)?;
-        return portable(&x, table, positions, heads, d_head);
-    }
     let y = x.apply_op1_no_bwd(&turn(1.0))?;
     let back = turn(-1.0);
     tape::push(&[&x], &y, move |grad, _| Ok(vec![Some(grad.contiguous()?.apply_op1_no_bwd(&back)?)]));
     Ok(y)
-}
-
-/// The same in tensor operations.
-fn portable(x: &Tensor, table: &RopeTable, positions: &[u32], heads: usize, d_head: usize) -> Result<Tensor> {
-    let ((rows, width), half) = (x.dims2()?, table.frequencies.len());
-    let (cos, sin): (Vec<_>, Vec<_>) = positions.iter().map(|p| table.at(*p as usize)).unzip();
-    let column = |of: Vec<&[f32]>| Tensor::from_vec(of.concat(), (rows, 1, half), x.device())?.to_dtype(x.dtype());
-    let (cos, sin) = (column(cos)?, column(sin)?);
-    let turned = x.narrow(1, 0, heads * d_head)?.contiguous()?.reshape((rows, heads, d_head))?;
-    let (a, b) = (turned.narrow(2, 0, half)?, turned.narrow(2, half, half)?);
-    let left = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-    let right = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-    let rest = turned.narrow(2, 2 * half, d_head - 2 * half)?;
-    let turned = Tensor::cat(&[left, right, rest], 2)?.reshape((rows, heads * d_head))?;
-    Tensor::cat(&[turned, x.narrow(1, heads * d_head, width - heads * d_head)?], 1)
 }
 
 struct Rotate<'a, T> {
@@ -200,8 +187,7 @@ impl CustomOp1 for Rope {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = l.shape().dims2()?;
-        self.fits((rows, width))?;
+        let (_, width) = l.shape().dims2()?;
         by_dtype!(x, "rope", T => Ok(storage(vectorised(Rotate::<T> { op: self, x: slice(x, l, "rope")?, width }), l.shape())))
     }
 }
@@ -209,7 +195,7 @@ impl CustomOp1 for Rope {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check_gradients, values};
-    use super::{RopeTable, portable, rope};
+    use super::{RopeTable, rope};
     use candle_core::{Device, Tensor};
     use std::sync::Arc;
 
@@ -262,15 +248,6 @@ mod tests {
         };
         assert!(turn(4, 9).contains("position 9 is beyond the 9 positions"));
         assert!(turn(6, 0).contains("6 columns cannot turn in heads of 4"));
-    }
-
-    #[test]
-    fn tensor_operations_agree_with_the_kernel() {
-        let table = Arc::new(RopeTable::from_frequencies(vec![0.7, 0.05], 1.4, 30));
-        let (x, pos) = (Tensor::from_vec(values(1, 39), (3, 13), &Device::Cpu).unwrap(), Arc::new(vec![0u32, 3, 29]));
-        let own = rope(&x, &table, &pos, 2, 6).unwrap();
-        let other = portable(&x, &table, &pos, 2, 6).unwrap();
-        assert!((own - other).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-15);
     }
 
     #[test]

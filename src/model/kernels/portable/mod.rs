@@ -1,0 +1,73 @@
+//! Every kernel once more in candle's tensor operations: what runs on a GPU, for inference alone.
+//!
+//! The stream and the products are in the dtype of the model (f32, bf16 or f16). Norms, activations, scores and their
+//! softmax are computed in f32 and rounded once, which is at least as fine as the reference implementation. A result may
+//! here depend in its last bits on the rows beside it, because the library that multiplies picks its path by shape.
+//!
+//! The same operations run on the CPU. That is how they are tested without a GPU: see [`forced`].
+
+mod activation;
+pub mod attention;
+mod likelihood;
+mod linear;
+mod norm;
+mod rope;
+
+pub use activation::{activate, gated, scaled, softcap};
+pub use likelihood::nll;
+pub use linear::{add_bias, linear, with_low_rank};
+pub use norm::{layer_norm, norm_heads, rms_norm};
+pub use rope::{Angles, rope};
+
+use candle_core::{DType, Device, Result, Tensor};
+use std::cell::Cell;
+
+thread_local! {
+    static FORCED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a kernel is to take the form in tensor operations for `x`.
+pub fn applies(x: &Tensor) -> bool {
+    !x.device().is_cpu() || FORCED.get()
+}
+
+/// Runs `f` with the kernels of the calling thread in tensor operations on the CPU too.
+pub fn forced<R>(f: impl FnOnce() -> R) -> R {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    let _back = Back(FORCED.replace(true));
+    f()
+}
+
+/// `x` in f32 where it is narrower.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    if matches!(x.dtype(), DType::BF16 | DType::F16) { x.to_dtype(DType::F32) } else { Ok(x.clone()) }
+}
+
+/// Row numbers where `like` is.
+fn index(rows: impl IntoIterator<Item = usize>, device: &Device) -> Result<Tensor> {
+    let rows: Vec<u32> = rows.into_iter().map(|r| r as u32).collect();
+    let n = rows.len();
+    Tensor::from_vec(rows, n, device)
+}
+
+/// The numbers of a tensor in row order, as f32 on the host. They cross in the dtype that they have.
+pub fn to_host(x: &Tensor) -> Result<Vec<f32>> {
+    x.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()
+}
+
+/// The first of the largest numbers of each row of `x [row, n]`, found where `x` is.
+pub fn first_largest(x: &Tensor) -> Result<Vec<u32>> {
+    let (rows, n) = x.dims2()?;
+    let largest = x.max_keepdim(1)?;
+    let place = Tensor::arange(0u32, n as u32, x.device())?.broadcast_as((rows, n))?;
+    let nowhere = Tensor::full(n as u32, (rows, n), x.device())?;
+    x.broadcast_eq(&largest)?.where_cond(&place, &nowhere)?.min(1)?.to_vec1()
+}
+
+#[cfg(test)]
+mod tests;
