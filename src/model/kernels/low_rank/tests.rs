@@ -1,4 +1,6 @@
-use super::{LowRankPart, added, linear, linear_with_low_rank};
+use super::{LowRankPart, linear_with_low_rank};
+use crate::model::kernels::linear;
+use crate::model::kernels::portable::with_low_rank as added;
 use crate::model::kernels::tape;
 use crate::model::kernels::testing::{check_gradients, values};
 use candle_core::{Device, Tensor, Var};
