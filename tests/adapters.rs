@@ -5,6 +5,7 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{Matrix, bits, model, names, random_tokens, worst};
 use personascope::error::Error;
+use personascope::model::Weight;
 use personascope::model::adapter::{Settings, Stored, Targets};
 use personascope::model::generate::{Settings as Drawing, Start, generate};
 use personascope::model::kernels::tape;
