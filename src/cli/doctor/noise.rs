@@ -123,8 +123,9 @@ mod tests {
         let noise = measure(&load(Dtype::F32).unwrap(), load).unwrap();
         assert_eq!((noise.batch.stream, noise.batch.logits, noise.batch.same_choice), (0.0, 0.0, 1.0));
         let [(Dtype::Bf16, bf16), (Dtype::F16, f16)] = &noise.rounded[..] else { panic!("two number types") };
-        // 8 bits against 11 bits of a number: a factor of 8, of which more than 2 must be seen.
-        assert!(bf16.stream > 2.0 * f16.stream && f16.stream > 1e-5, "{} {}", bf16.stream, f16.stream);
-        assert!(bf16.logits < 0.1 && f16.same_choice > 0.9);
+        // The file holds f16, so that rounding to it changes nothing; bf16 keeps 8 of its 11 bits, and half of the last of
+        // these is 2^-9 = 2e-3 of a weight.
+        assert_eq!((f16.stream, f16.same_choice), (0.0, 1.0));
+        assert!((1e-4..5e-2).contains(&bf16.stream) && bf16.same_choice > 0.9, "{}", bf16.stream);
     }
 }
