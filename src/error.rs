@@ -53,12 +53,12 @@ impl Error {
 
     /// A malformed input at `place`.
     pub fn format(place: impl Into<String>, reason: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Format { place: place.into(), reason: reason.into(), hint: hint.into() }
+        Error::Format { place: place.into(), reason: readable(reason.into()), hint: hint.into() }
     }
 
     /// A refusal with what to do instead.
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Refused { what: what.into(), hint: hint.into() }
+        Error::Refused { what: readable(what.into()), hint: hint.into() }
     }
 
     /// What to do next, in one sentence; empty where the message says it all.
@@ -93,5 +93,29 @@ impl Error {
                 "this is a defect of personascope; please report it with the command that led here".into()
             }
         }
+    }
+}
+
+/// Text that may quote a file, as a terminal can show it: without control characters, and not without end.
+fn readable(text: String) -> String {
+    const MOST: usize = 3000;
+    let strange = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+    let text = if text.contains(strange) { text.replace(strange, "\u{fffd}") } else { text };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{} ... ({} bytes more)", &text[..end], text.len() - end),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_does_not_steer_or_flood_the_terminal() {
+        let said = Error::format("f", format!("`\u{1b}[2J{}` is no number", "é".repeat(5000)), "").to_string();
+        assert!(said.starts_with("f: `\u{fffd}[2Jéé") && !said.contains('\u{1b}'), "{said}");
+        assert!(said.chars().count() < 3100 && said.ends_with("bytes more)"), "{said}");
+        assert_eq!(Error::refused("one\n\ttwo", "").to_string(), "one\n\ttwo");
     }
 }

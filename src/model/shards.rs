@@ -40,7 +40,9 @@ impl Shards {
         for name in index.files() {
             match files.file(&name)? {
                 Some(bytes) => found.push((files.place(&name), bytes)),
-                None => missing.push(files.place(&name)),
+                // All lie in one folder: the first says which.
+                None if missing.is_empty() => missing.push(files.place(&name)),
+                None => missing.push(name),
             }
         }
         if !missing.is_empty() {

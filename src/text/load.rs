@@ -115,11 +115,12 @@ pub(super) fn cannot_encode(e: &tokenizers::Error) -> Error {
 }
 
 fn read_tokenizer(place: &str, bytes: &[u8]) -> Result<Tokenizer> {
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| {
-        // The tokenizer's own reader loses the line of a syntax error; a plain JSON reader knows it.
-        let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(bytes).err();
-        Error::format(place, syntax.map_or_else(|| e.to_string(), |s| format!("not JSON: {s}")), MEND)
-    })?;
+    // The tokenizer's own reader loses the line of a syntax error, and panics on some; a plain JSON reader does not.
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+        .map_err(|e| Error::format(place, format!("not JSON: {e}"), MEND))?;
+    let read = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
+    let read = read.map_err(|_| Error::format(place, "the tokenizer's reader breaks off at what it says", MEND))?;
+    let mut tokenizer = read.map_err(|e| Error::format(place, e.to_string(), MEND))?;
     // A prompt is never cut or filled up behind the user's back.
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|e| Error::format(place, e.to_string(), MEND))?;
