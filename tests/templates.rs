@@ -108,7 +108,8 @@ fn ids_and_spans_of_every_family_are_those_of_transformers() {
             }
             // Every turn is closed, but for system texts that stand in a user's turn.
             for (i, turn) in e.turns.iter().enumerate() {
-                let inside = turn.role == "system" && (name.starts_with("gemma") || name.starts_with("mistral"));
+                let inside = turn.role == "system"
+                    && ["gemma", "mistral", "llama2"].iter().any(|family| name.starts_with(family));
                 let end = TokenPlace { turn: Some(i), span: Span::End };
                 assert_eq!(e.places.contains(&end), !inside, "{of}: turn {i}");
             }
@@ -172,7 +173,7 @@ fn a_speaker_has_a_header_in_every_family_whose_template_writes_names() {
             "gemma2" | "gemma3" => "<start_of_turn>Zoe\n",
             "phi3" => "<|Zoe|>\n",
             "zephyr" => "<|Zoe|>\n",
-            "none" | "mistral_first" | "mistral_system_first" | "mistral_system_last" => {
+            "none" | "llama2" | "mistral_first" | "mistral_system_first" | "mistral_system_last" => {
                 let e = text.chat(&messages, false).unwrap_err();
                 assert!(e.hint().contains("--chat-template"), "{name}: {e}");
                 continue;

@@ -187,13 +187,15 @@ impl Finder<'_> {
             _ => (None, None),
         };
         let one = |places: Vec<usize>| (places.len() == 1).then(|| places[0]);
-        let start = edges(content)
-            .find_map(|e| self.marked(i, &e.with(content, Some(open), None)).and_then(|seen| one(seen.opens)))
-            .or(before)
-            .or_else(|| self.after_generation_header(i));
         let end = edges(content)
             .find_map(|e| self.marked(i, &e.with(content, None, Some(close))).and_then(|seen| one(seen.closes)))
             .or(after);
+        let start = edges(content)
+            .find_map(|e| self.marked(i, &e.with(content, Some(open), None)).and_then(|seen| one(seen.opens)))
+            // A template that takes a content apart may print it whole all the same.
+            .or_else(|| end.and_then(|end| whole_before(&self.plain[..end], content)))
+            .or(before)
+            .or_else(|| self.after_generation_header(i));
         match (start, end) {
             (Some(start), Some(end)) if start <= end => Some(std::iter::once(start..end).collect()),
             // Nothing was said, so there is nothing to find.
@@ -354,6 +356,12 @@ impl Edges {
         let mark = |m: Option<char>| m.map(String::from).unwrap_or_default();
         [lead, &mark(open), middle, &mark(close), trail].concat()
     }
+}
+
+/// Where a content begins that ends where the text ends, if all of it stands there; outer whitespace may be missing.
+fn whole_before(text: &str, content: &str) -> Option<usize> {
+    let mut ways = edges(content).map(|e| &content[e.start..e.end]).filter(|c| !c.is_empty());
+    ways.find(|c| text.ends_with(c)).map(|c| text.len() - c.len())
 }
 
 /// The choices of edges, outermost first.

@@ -125,19 +125,22 @@ fn header_of(open: &Open, layout: &Layout, messages: &[Message], turn: usize) ->
 
 /// The role's name as the template writes it in a header; `None` if it writes none that can be told.
 fn name_of(open: &Open, role: &str) -> Option<String> {
+    const BEFORE: char = '\u{f8fd}';
     const ROLE: char = '\u{f8fe}';
     const CONTENT: char = '\u{f8ff}';
     let talk = |name: &str| {
         let said = Message::new(name, CONTENT.to_string());
         match role {
             USER => vec![said],
-            SYSTEM => vec![said, Message::new(USER, "x")],
-            _ => vec![Message::new(USER, "x"), said],
+            SYSTEM => vec![said, Message::new(USER, BEFORE.to_string())],
+            _ => vec![Message::new(USER, BEFORE.to_string()), said],
         }
     };
     let before = |name: &str| {
         let text = open.render(&talk(name), false).ok()?;
-        text.split_once(CONTENT).map(|(before, _)| before.to_string())
+        let text = text.split_once(CONTENT)?.0;
+        // What the template writes before the first turn says nothing about later ones.
+        Some(text.rsplit_once(BEFORE).map_or(text, |(_, header)| header).to_string())
     };
     let plain = before(role)?;
     // Another name for the role: what stands in its place in the plain rendering is the name.
@@ -147,7 +150,11 @@ fn name_of(open: &Open, role: &str) -> Option<String> {
         && plain.starts_with(lead)
         && plain.ends_with(tail)
     {
-        return Some(plain[lead.len()..plain.len() - tail.len()].to_string());
+        let name = &plain[lead.len()..plain.len() - tail.len()];
+        // More than a line is no name: the template does other things for a role that it knows.
+        if !name.contains('\n') {
+            return Some(name.to_string());
+        }
     }
     if last_word(&plain, role).is_some() {
         return Some(role.to_string());

@@ -207,8 +207,8 @@ fn a_dropped_message_has_no_tokens_and_an_unstable_end_goes_to_the_next_header()
 fn an_end_of_the_conversation_is_told_from_the_end_of_a_turn() {
     let text = byte_level(CLOSES);
     let e = check(&text, &talk(&LONG[..4]), true);
-    for i in 0..4 {
-        assert_eq!(part(&text, &e, Some(i), Span::Header), format!("<|{}|>\n", LONG[i].0));
+    for (i, (role, _)) in LONG[..4].iter().enumerate() {
+        assert_eq!(part(&text, &e, Some(i), Span::Header), format!("<|{role}|>\n"));
         assert_eq!(part(&text, &e, Some(i), Span::End), "<|im_end|>\n");
     }
     assert_eq!(part(&text, &e, Some(4), Span::Header), "<|assistant|>\n");
