@@ -26,6 +26,14 @@ impl Weight {
         })
     }
 
+    /// The tensor `[in, out]`; `None` if it is packed.
+    pub fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Weight::Plain(w) => Some(w),
+            Weight::Packed(_) => None,
+        }
+    }
+
     /// Inputs.
     pub fn d_in(&self) -> usize {
         match self {
