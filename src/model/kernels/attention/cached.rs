@@ -3,13 +3,14 @@
 //! Vectors run over keys, so keys are held transposed in tiles. Values are held `[key, d_head]`.
 
 use super::super::pointwise::cap_all;
-use super::super::{Kernel, LANES, Real, slice, vectorised};
+use super::super::{Kernel, LANES, Real, slice, team, vectorised};
 use super::products::{BLOCK, sums_by_row};
 use super::softmax::softmax;
 use super::whole::{self, Whole};
 use super::{Attention, check};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
+use std::sync::Mutex;
 
 /// Keys per tile.
 const TILE: usize = 2 * LANES;
@@ -70,27 +71,28 @@ pub fn attend_cached(
     let candle_core::Storage::Cpu(cpu) = &*held else { candle_core::bail!("cached attention runs on the CPU") };
     let x = slice::<f32>(cpu, layout, "attend")?;
     let mut out = vec![0.0f32; rows * spec.n_heads * spec.d_head];
-    let (mut scratch, mut whole) = (Scratch::default(), whole::Scratch::default());
+    let (mut rest, mut each) = (&mut out[..], Vec::new());
     for (range, heads) in examples.iter().zip(caches) {
+        let (out, behind) = rest.split_at_mut(range.len() * spec.n_heads * spec.d_head);
+        rest = behind;
+        each.push(Mutex::new((&x[range.start * width..range.end * width], out, heads)));
+    }
+    team::each(each.len(), &|i| {
+        let (rows, out, heads) = &mut *each[i].lock().unwrap_or_else(|e| e.into_inner());
+        let (mut scratch, mut whole) = (Scratch::default(), whole::Scratch::default());
         heads.resize_with(spec.n_kv_heads, HeadCache::default);
-        for (kv, head) in heads.iter_mut().enumerate() {
-            let (rows, out) = (&x[range.start * width..range.end * width], part_of(&mut out, range, spec));
-            if head.is_empty() && range.len() > 1 {
+        for (kv, cache) in heads.iter_mut().enumerate() {
+            let n = rows.len() / width;
+            if cache.is_empty() && n > 1 {
                 // Many queries and nothing behind them: the other form is faster and gives the same bits.
-                let (queries, out, scratch) = (0..range.len(), &mut *out, &mut whole);
-                vectorised(Whole { spec, kv, rows, queries, out, scratch });
-                head.append(rows, spec, kv);
+                vectorised(Whole { spec, kv, rows, queries: 0..n, out, scratch: &mut whole });
+                cache.append(rows, spec, kv);
                 continue;
             }
-            vectorised(Job { spec, kv, rows, out, cache: head, scratch: &mut scratch });
+            vectorised(Job { spec, kv, rows, out, cache, scratch: &mut scratch });
         }
-    }
+    });
     Tensor::from_vec(out, (rows, spec.n_heads * spec.d_head), qkv.device())
-}
-
-fn part_of<'a, T>(out: &'a mut [T], range: &Range<usize>, spec: Attention) -> &'a mut [T] {
-    let width = spec.n_heads * spec.d_head;
-    &mut out[range.start * width..range.end * width]
 }
 
 /// Buffers reused from head to head.

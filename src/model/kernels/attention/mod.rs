@@ -12,11 +12,11 @@ mod whole;
 
 pub use cached::{HeadCache, attend_cached};
 
-use super::{Real, by_dtype, num, slice, storage, tape, vectorised};
+use super::{Real, by_dtype, num, slice, storage, tape, team, vectorised};
 use back::gradient;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use whole::{Scratch, Whole};
 
 /// One attention layer: its sizes and what becomes of a score.
@@ -110,16 +110,20 @@ impl CustomOp1 for Attend {
         by_dtype!(x, "attend", T => {
             let x = slice::<T>(x, l, "attend")?;
             let mut out = vec![<T as num::Float>::ZERO; answers * d_out];
-            let (mut rest, mut scratch) = (&mut out[..], Scratch::default());
+            let (mut rest, mut each) = (&mut out[..], Vec::new());
             for (range, asking) in self.examples.iter().zip(asking.iter()) {
                 let (out, behind) = rest.split_at_mut(asking.len() * d_out);
                 rest = behind;
-                let (rows, queries) = (&x[range.start * width..range.end * width], asking.start - range.start..asking.end - range.start);
-                for kv in 0..spec.n_kv_heads {
-                    let (queries, out, scratch) = (queries.clone(), &mut *out, &mut scratch);
-                    vectorised(Whole::<T> { spec, kv, rows, queries, out, scratch });
-                }
+                let queries = asking.start - range.start..asking.end - range.start;
+                each.push(Mutex::new((&x[range.start * width..range.end * width], queries, out)));
             }
+            team::each(each.len(), &|i| {
+                let (rows, queries, out) = &mut *each[i].lock().unwrap_or_else(|e| e.into_inner());
+                let scratch = &mut Scratch::default();
+                for kv in 0..spec.n_kv_heads {
+                    vectorised(Whole::<T> { spec, kv, rows, queries: queries.clone(), out, scratch });
+                }
+            });
             Ok(storage(out, (answers, d_out)))
         })
     }
