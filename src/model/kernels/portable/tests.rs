@@ -99,6 +99,8 @@ fn a_norm_whose_weight_is_finer_than_the_rows_is_rounded_once() {
 #[test]
 fn the_first_of_equal_numbers_is_the_largest() {
     let x = Tensor::new(&[[1.0f32, 3.0, 3.0], [2.0, -1.0, 2.0], [-5.0, -4.0, -4.5]], &Device::Cpu).unwrap();
-    assert_eq!(first_largest(&x).unwrap(), [1, 0, 1]);
-    assert_eq!(first_largest(&x.to_dtype(DType::BF16).unwrap()).unwrap(), [1, 0, 1]);
+    let largest = Largest::of(3, &Device::Cpu).unwrap();
+    assert_eq!(largest.first(&x).unwrap(), [1, 0, 1]);
+    assert_eq!(largest.first(&x.to_dtype(DType::BF16).unwrap()).unwrap(), [1, 0, 1]);
+    assert_eq!(largest.first(&(x * f64::NAN).unwrap()).unwrap(), [0, 0, 0]);
 }
