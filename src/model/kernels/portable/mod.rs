@@ -10,12 +10,14 @@ mod activation;
 pub mod attention;
 mod likelihood;
 mod linear;
+mod mixture;
 mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
 pub use likelihood::nll;
 pub use linear::{add_bias, linear, with_low_rank};
+pub use mixture::combine;
 pub use norm::{layer_norm, norm_heads, rms_norm};
 pub use rope::{Angles, rope};
 
