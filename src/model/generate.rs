@@ -1,7 +1,7 @@
 //! Batched generation, under edits and through adapters.
 
 use super::adapter::Adapter;
-use super::kernels::portable;
+use super::kernels::portable::{self, Largest};
 use super::pass::{Edit, Hooks, Receipt};
 use super::rows::{Example, Rows};
 use super::sample::Sampling;
@@ -47,6 +47,7 @@ pub fn generate(
     }
     let mut cache = Cache::new(dims.n_layers);
     let mut rngs: Vec<_> = starts.iter().map(|s| stream(s.seed, &format!("sample {}", s.id))).collect();
+    let mut largest = None;
     let mut replies: Vec<Vec<u32>> = vec![Vec::new(); starts.len()];
     let mut totals = vec![Receipt::default(); edits.len()];
     let example = |index: usize, first_pos: usize| Example {
@@ -67,7 +68,8 @@ pub fn generate(
             total.before += r.before;
             total.after += r.after;
         }
-        let drawn = draw(&logits.expect("the head was asked for"), &settings.sampling, &active, &mut rngs)?;
+        let drawn =
+            draw(&logits.expect("the head was asked for"), &settings.sampling, &active, &mut rngs, &mut largest)?;
         let mut going = Vec::with_capacity(active.len());
         for (&i, token) in active.iter().zip(drawn) {
             if settings.stops.contains(&token) {
@@ -95,12 +97,22 @@ pub fn generate(
 }
 
 /// A token for each row of `logits [active example, d_vocab]`.
-fn draw(logits: &Tensor, sampling: &Sampling, active: &[usize], rngs: &mut [ChaCha8Rng]) -> Result<Vec<u32>> {
+fn draw(
+    logits: &Tensor,
+    sampling: &Sampling,
+    active: &[usize],
+    rngs: &mut [ChaCha8Rng],
+    largest: &mut Option<Largest>,
+) -> Result<Vec<u32>> {
+    let d_vocab = logits.dim(1)?;
     if sampling.temperature == 0.0 && portable::applies(logits) {
         // The same choice without moving a vocabulary for every example.
-        return Ok(portable::first_largest(logits)?);
+        let largest = match largest {
+            Some(largest) => largest,
+            none => none.insert(Largest::of(d_vocab, logits.device())?),
+        };
+        return Ok(largest.first(logits)?);
     }
-    let d_vocab = logits.dim(1)?;
     let logits = portable::to_host(logits)?;
     Ok(active.iter().zip(logits.chunks_exact(d_vocab)).map(|(i, row)| sampling.draw(row, &mut rngs[*i])).collect())
 }

@@ -5,7 +5,7 @@ use super::{Act, CappedHead, LowRankPart, RopeTable, likelihood, portable};
 use super::{
     act, add as add_, bias, layer_norm as layer_norm_, linear as linear_, low_rank, norm, norm_heads as heads,
 };
-use super::{pointwise, rope as rope_};
+use super::{moe, pointwise, rope as rope_};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
@@ -65,6 +65,15 @@ pub fn rope(x: &Tensor, table: &Arc<RopeTable>, places: &Arc<Vec<u32>>, heads: u
 /// `-ln p(target)` of every row of `h [row, d_model]`, in nats; no gradient.
 pub fn nll<'a>(h: &Tensor, head: impl Into<CappedHead<'a>>, targets: &[u32]) -> Result<Vec<f32>> {
     if portable::applies(h) { portable::nll(h, head.into(), targets) } else { likelihood::nll(h, head, targets) }
+}
+
+/// The weighted sum of the `answers` of some experts, `[row, d]`: each to the rows in its `slots`, with the `weights
+/// [row, k]` of their slots.
+pub fn combine(answers: &[Tensor], slots: &[Vec<usize>], weights: &Tensor) -> Result<Tensor> {
+    if portable::applies(weights) {
+        return portable::combine(answers, slots, weights);
+    }
+    moe::combine(answers, slots, weights)
 }
 
 /// `[row, 2 * d_mlp]`, gate first, to `act(gate) * up [row, d_mlp]`.

@@ -33,13 +33,13 @@ pub mod team;
 pub use act::Act;
 pub use attention::{Attention, HeadCache, attend, attend_cached};
 pub use choice::{
-    activate, add, add_bias, gated, layer_norm, linear, linear_with_low_rank, nll, norm_heads, rms_norm, rope, scaled,
-    softcap,
+    activate, add, add_bias, combine, gated, layer_norm, linear, linear_with_low_rank, nll, norm_heads, rms_norm, rope,
+    scaled, softcap,
 };
 pub use embed::embed;
 pub use likelihood::{CappedHead, HeadWeight, cross_entropy};
 pub use low_rank::{LowRankPart, packed_with_low_rank};
-pub use moe::{Routing, combine, gather, route};
+pub use moe::{Routing, gather, route};
 pub use packed::{Packed, linear_packed};
 pub use pieces::{columns, end_to_end, rows};
 pub use rope::RopeTable;

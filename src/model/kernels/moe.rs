@@ -158,24 +158,15 @@ pub fn combine(answers: &[Tensor], slots: &[Vec<usize>], weights: &Tensor) -> Re
     }
     let answers = answers.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
     let weights = weights.contiguous()?;
-    let y = if weights.device().is_cpu() {
-        by_type!(weights.dtype(), "combine", T => {
-            let mut out = vec![<T as num::Float>::ZERO; rows * d];
-            read::<T, _>(&weights, |w| {
-                answers.iter().zip(slots).try_for_each(|(a, slots)| {
-                    read::<T, _>(a, |a| { vectorised(AddWeighted { a, slots, w, k, d, out: &mut out }); Ok(()) })
-                })
-            })?;
-            Tensor::from_vec(out, (rows, d), weights.device())?
-        })
-    } else {
-        let mut sum = Tensor::zeros((rows, d), weights.dtype(), weights.device())?;
-        for (a, slots) in answers.iter().zip(slots).filter(|(_, slots)| !slots.is_empty()) {
-            let part = a.broadcast_mul(&of_slots(&weights, slots)?)?;
-            sum = sum.index_add(&rows_of(slots, k, sum.device())?, &part, 0)?;
-        }
-        sum
-    };
+    let y = by_type!(weights.dtype(), "combine", T => {
+        let mut out = vec![<T as num::Float>::ZERO; rows * d];
+        read::<T, _>(&weights, |w| {
+            answers.iter().zip(slots).try_for_each(|(a, slots)| {
+                read::<T, _>(a, |a| { vectorised(AddWeighted { a, slots, w, k, d, out: &mut out }); Ok(()) })
+            })
+        })?;
+        Tensor::from_vec(out, (rows, d), weights.device())?
+    });
     let (held, slots, w) = (answers.clone(), slots.to_vec(), weights.clone());
     let inputs: Vec<&Tensor> = answers.iter().chain([&weights]).collect();
     tape::push(&inputs, &y, move |grad, wanted| {

@@ -14,11 +14,10 @@ pub fn add_bias(x: &Tensor, b: &Tensor) -> Result<Tensor> {
     x.broadcast_add(&b.to_dtype(x.dtype())?)
 }
 
-/// The product `y [row, out]` with `scale * h @ b` added on the block of each part.
+/// The product `y [row, out]`, which nobody else holds, with `scale * h @ b` added on the block of each part.
 ///
 /// `h` and `b` hold the factors of all parts end to end, in one dtype.
 pub fn with_low_rank(y: Tensor, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -> Result<Tensor> {
-    let mut y = y;
     for part in parts {
         let (rows, columns) = (part.rows.len(), part.columns.len());
         if rows == 0 {
@@ -27,27 +26,9 @@ pub fn with_low_rank(y: Tensor, h: &Tensor, b: &Tensor, parts: &[LowRankPart]) -
         let h = h.narrow(0, part.h_at, rows * part.rank)?.reshape((rows, part.rank))?;
         let b = b.narrow(0, part.b_at, part.rank * columns)?.reshape((part.rank, columns))?;
         let added = (h.matmul(&b)? * part.scale)?.to_dtype(y.dtype())?;
-        let old = y.narrow(0, part.rows.start, rows)?;
-        let new = (old.narrow(1, part.columns.start, columns)? + added)?;
-        let row = between(&old, new, 1, part.columns.start)?;
-        y = between(&y, row, 0, part.rows.start)?;
+        let of_rows = y.narrow(0, part.rows.start, rows)?;
+        let new = (of_rows.narrow(1, part.columns.start, columns)? + added)?;
+        of_rows.slice_set(&new.contiguous()?, 1, part.columns.start)?;
     }
     Ok(y)
-}
-
-/// `x` with what lies from `at` on along `dim` replaced by `middle`.
-fn between(x: &Tensor, middle: Tensor, dim: usize, at: usize) -> Result<Tensor> {
-    let (all, end) = (x.dim(dim)?, at + middle.dim(dim)?);
-    if at == 0 && end == all {
-        return Ok(middle);
-    }
-    let mut parts = Vec::with_capacity(3);
-    if at > 0 {
-        parts.push(x.narrow(dim, 0, at)?);
-    }
-    parts.push(middle);
-    if end < all {
-        parts.push(x.narrow(dim, end, all - end)?);
-    }
-    Tensor::cat(&parts, dim)
 }

@@ -10,12 +10,14 @@ mod activation;
 pub mod attention;
 mod likelihood;
 mod linear;
+mod mixture;
 mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
 pub use likelihood::nll;
 pub use linear::{add_bias, linear, with_low_rank};
+pub use mixture::combine;
 pub use norm::{layer_norm, norm_heads, rms_norm};
 pub use rope::{Angles, rope};
 
@@ -60,13 +62,27 @@ pub fn to_host(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()
 }
 
-/// The first of the largest numbers of each row of `x [row, n]`, found where `x` is.
-pub fn first_largest(x: &Tensor) -> Result<Vec<u32>> {
-    let (rows, n) = x.dims2()?;
-    let largest = x.max_keepdim(1)?;
-    let place = Tensor::arange(0u32, n as u32, x.device())?.broadcast_as((rows, n))?;
-    let nowhere = Tensor::full(n as u32, (rows, n), x.device())?;
-    x.broadcast_eq(&largest)?.where_cond(&place, &nowhere)?.min(1)?.to_vec1()
+/// Finds the largest numbers of rows where these are.
+pub struct Largest {
+    /// `[1, n]`: how many numbers there are from each to the end.
+    left: Tensor,
+}
+
+impl Largest {
+    /// For rows of `n` numbers.
+    pub fn of(n: usize, device: &Device) -> Result<Largest> {
+        let left: Vec<u32> = (0..n as u32).map(|i| n as u32 - i).collect();
+        Ok(Largest { left: Tensor::from_vec(left, (1, n), device)? })
+    }
+
+    /// The place of the largest number of each row of `x [row, n]`, the first of equals.
+    pub fn first(&self, x: &Tensor) -> Result<Vec<u32>> {
+        let is_largest = x.broadcast_eq(&x.max_keepdim(1)?)?.to_dtype(DType::U32)?;
+        let left: Vec<u32> = is_largest.broadcast_mul(&self.left)?.max(1)?.to_vec1()?;
+        // Where a row holds no number at all nothing is the largest: the first, as on the host.
+        let n = self.left.dim(1)? as u32;
+        Ok(left.into_iter().map(|left| if left == 0 { 0 } else { n - left }).collect())
+    }
 }
 
 #[cfg(test)]

@@ -28,15 +28,9 @@ pub fn layer_norm(x: &Tensor, w: &Tensor, b: Option<&Tensor>, eps: f64) -> Resul
 
 /// [`rms_norm`] of `heads` groups of `d_head` columns from column `first` on; the other columns pass through.
 pub fn norm_heads(x: &Tensor, w: &Tensor, first: usize, heads: usize, d_head: usize, eps: f64) -> Result<Tensor> {
-    let (rows, width) = x.dims2()?;
-    let end = first + heads * d_head;
+    let rows = x.dim(0)?;
     let groups = x.narrow(1, first, heads * d_head)?.contiguous()?.reshape((rows * heads, d_head))?;
-    let mut parts = vec![rms_norm(&groups, w, eps)?.reshape((rows, heads * d_head))?];
-    if first > 0 {
-        parts.insert(0, x.narrow(1, 0, first)?);
-    }
-    if end < width {
-        parts.push(x.narrow(1, end, width - end)?);
-    }
-    if parts.len() == 1 { Ok(parts.remove(0)) } else { Tensor::cat(&parts, 1) }
+    let normed = x.force_contiguous()?;
+    normed.slice_set(&rms_norm(&groups, w, eps)?.reshape((rows, heads * d_head))?, 1, first)?;
+    Ok(normed)
 }

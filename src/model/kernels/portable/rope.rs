@@ -47,12 +47,20 @@ impl Angles {
 /// Turns the first `2 * half` columns of the first `heads` heads of `x [row, n * d_head]` by `cos` and `sin [row, half]`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, heads: usize, d_head: usize) -> Result<Tensor> {
     let ((rows, width), turned) = (x.dims2()?, 2 * cos.dim(1)?);
-    let part = x.narrow(1, 0, heads * d_head)?.reshape((1, rows, heads, d_head))?;
-    let head = candle_nn::rotary_emb::rope_thd(&part.narrow(3, 0, turned)?.contiguous()?, cos, sin)?;
-    let part = if turned < d_head { Tensor::cat(&[head, part.narrow(3, turned, d_head - turned)?], 3)? } else { head };
+    let of_heads =
+        x.contiguous()?.reshape((1, rows, width / d_head, d_head))?.narrow(2, 0, heads)?.force_contiguous()?;
+    let head = candle_nn::rotary_emb::rope_thd(&of_heads.narrow(3, 0, turned)?.contiguous()?, cos, sin)?;
+    let part = if turned < d_head {
+        of_heads.slice_set(&head, 3, 0)?;
+        of_heads
+    } else {
+        head
+    };
     let part = part.reshape((rows, heads * d_head))?;
     if heads * d_head == width {
         return Ok(part);
     }
-    Tensor::cat(&[part, x.narrow(1, heads * d_head, width - heads * d_head)?], 1)
+    let all = x.force_contiguous()?;
+    all.slice_set(&part, 1, 0)?;
+    Ok(all)
 }

@@ -89,6 +89,38 @@ fn products_are_the_same_in_both_forms_with_low_rank_parts_too() {
 }
 
 #[test]
+fn answers_of_experts_are_added_up_the_same_in_both_forms() {
+    // 4 rows with 2 experts each; the expert in the middle is asked by none.
+    let slots = vec![vec![0, 3, 7], vec![], vec![1, 2, 4, 5, 6]];
+    let inputs = [
+        random(1, &[3, 6]),
+        Tensor::zeros((0, 6), DType::F32, &Device::Cpu).unwrap(),
+        random(2, &[5, 6]),
+        random(3, &[4, 2]),
+    ];
+    agree("combine", &inputs, |t| kernels::combine(&t[..3], &slots, &t[3]));
+}
+
+#[test]
+fn likelihoods_are_the_same_in_both_forms() {
+    use super::super::{CappedHead, HeadWeight};
+    let (h, w, targets) =
+        (random(1, &[300, 8]), random(2, &[8, 20]), (0..300).map(|i| i * 7 % 20).collect::<Vec<u32>>());
+    let tied = w.t().unwrap().contiguous().unwrap();
+    for (weight, cap) in [(HeadWeight::Own(&w), None), (HeadWeight::Tied(&tied), Some(2.0))] {
+        let head = CappedHead { weight, cap };
+        let (own, other) =
+            (kernels::nll(&h, head, &targets).unwrap(), forced(|| kernels::nll(&h, head, &targets)).unwrap());
+        assert!(own.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-5) && own.len() == other.len());
+    }
+    let head = HeadWeight::Own(&w);
+    assert!(
+        forced(|| kernels::nll(&h, head, &targets[1..])).is_err()
+            && forced(|| kernels::nll(&h, head, &[20; 300])).is_err()
+    );
+}
+
+#[test]
 fn a_norm_whose_weight_is_finer_than_the_rows_is_rounded_once() {
     let (x, w) = (random(1, &[3, 32]).to_dtype(DType::BF16).unwrap(), random(2, &[32]));
     let want = kernels::rms_norm(&x.to_dtype(DType::F32).unwrap(), &w, 1e-6).unwrap().to_dtype(DType::BF16).unwrap();
@@ -99,6 +131,8 @@ fn a_norm_whose_weight_is_finer_than_the_rows_is_rounded_once() {
 #[test]
 fn the_first_of_equal_numbers_is_the_largest() {
     let x = Tensor::new(&[[1.0f32, 3.0, 3.0], [2.0, -1.0, 2.0], [-5.0, -4.0, -4.5]], &Device::Cpu).unwrap();
-    assert_eq!(first_largest(&x).unwrap(), [1, 0, 1]);
-    assert_eq!(first_largest(&x.to_dtype(DType::BF16).unwrap()).unwrap(), [1, 0, 1]);
+    let largest = Largest::of(3, &Device::Cpu).unwrap();
+    assert_eq!(largest.first(&x).unwrap(), [1, 0, 1]);
+    assert_eq!(largest.first(&x.to_dtype(DType::BF16).unwrap()).unwrap(), [1, 0, 1]);
+    assert_eq!(largest.first(&(x * f64::NAN).unwrap()).unwrap(), [0, 0, 0]);
 }

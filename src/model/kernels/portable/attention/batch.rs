@@ -107,7 +107,7 @@ impl Bucket {
     fn attend(&mut self, qkv: &Tensor, spec: &Attention) -> Result<Tensor> {
         let (n, n_kv, d) = (self.n, spec.n_kv_heads, spec.d_head);
         let (rows, asking) = (self.key_rows.of(qkv)?, self.query_rows.of(qkv)?);
-        let part = |first: usize| heads(&rows, n, first * d, n_kv, d)?.reshape((n * n_kv, self.keys, d));
+        let part = |first: usize| heads(&rows, n, first, n_kv, d)?.reshape((n * n_kv, self.keys, d));
         let (k, v) = (part(spec.n_heads)?, part(spec.n_heads + n_kv)?);
         let q = heads(&asking, n, 0, spec.n_heads, d)?;
         let q = q.reshape((n, n_kv, spec.n_heads / n_kv, self.queries, d))?;

@@ -65,10 +65,11 @@ pub fn causal(window: Option<usize>, queries: &[Vec<usize>], keys: &Range<usize>
     hidden * HIDDEN
 }
 
-/// The heads of `x [n * rows, width]` from column `first` on, `[n, heads, rows, d]` in one piece.
+/// The heads of `x [n * rows, width]` from the `first` on, `[n, heads, rows, d]` in one piece.
 pub fn heads(x: &Tensor, n: usize, first: usize, heads: usize, d: usize) -> Result<Tensor> {
-    let rows = x.dim(0)? / n.max(1);
-    x.narrow(1, first, heads * d)?.reshape((n, rows, heads, d))?.transpose(1, 2)?.contiguous()
+    let (rows, width) = x.dims2()?;
+    let all = x.contiguous()?.reshape((n, rows / n.max(1), width / d, d))?;
+    all.narrow(2, first, heads)?.transpose(1, 2)?.contiguous()
 }
 
 /// [`answer`]'s result as rows, `[n * queries, n_heads * d]`.

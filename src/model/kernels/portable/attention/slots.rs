@@ -84,7 +84,7 @@ impl Slots {
         let (n, n_kv, d, columns) = (self.examples.len(), spec.n_kv_heads, spec.d_head, step.columns);
         let qkv = qkv.contiguous()?;
         let padded = step.gather.as_ref().map_or_else(|| Ok(qkv.clone()), |rows| qkv.index_select(rows, 0))?;
-        let part = |first: usize| heads(&padded, n, first * d, n_kv, d)?.reshape((n * n_kv, columns, d));
+        let part = |first: usize| heads(&padded, n, first, n_kv, d)?.reshape((n * n_kv, columns, d));
         let (new_k, new_v) = (part(spec.n_heads)?, part(spec.n_heads + n_kv)?);
         let all = self.used + columns;
         let (k, v) = held(&mut self.layers[layer], &new_k, self.used, all)?;
