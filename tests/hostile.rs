@@ -234,13 +234,17 @@ fn any_value_of_a_configuration_may_be_anything() {
         let good: Value = serde_json::from_slice(&victim.original("config.json")).unwrap();
         let mut places = Vec::new();
         pointers(&good, "", &mut places);
-        for place in &places {
-            for value in hostile() {
+        for (i, place) in places.iter().enumerate() {
+            let size = SIZES.iter().any(|key| place.strip_prefix('/') == Some(key));
+            for (j, value) in hostile().into_iter().enumerate() {
+                // One checkpoint sees everything, the others every size and a quarter of the rest.
+                if fixture != "llama_f16" && !size && !(i + j).is_multiple_of(4) {
+                    continue;
+                }
                 let mut bad = good.clone();
                 *bad.pointer_mut(place).unwrap() = value.clone();
                 let shown: String = value.to_string().chars().take(40).collect();
                 let found = victim.with("config.json", bad.to_string().as_bytes(), &format!("{place} = {shown}"));
-                let size = SIZES.iter().any(|key| place.strip_prefix('/') == Some(key));
                 let large = value.as_f64().is_some_and(|v| v >= 1e9 || v < 0.0);
                 assert!(!(size && large) || found.is_err(), "{fixture}: {place} = {shown} was loaded");
             }
@@ -500,4 +504,13 @@ fn a_tokenizer_of_a_real_kind_may_be_damaged_anywhere() {
             assert!(!e.hint().is_empty(), "{e}");
         }
     }
+}
+
+#[test]
+fn what_breaks_the_reader_of_tokenizers_is_an_error() {
+    let mut tokenizer: Value =
+        serde_json::from_slice(&fs::read(fixtures().join("llama_f16/tokenizer.json")).unwrap()).unwrap();
+    tokenizer["normalizer"] = json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
+    let e = Text::from_bytes("t", tokenizer.to_string().as_bytes(), None, None).err().unwrap();
+    assert!(e.to_string().contains("t/tokenizer.json") && !e.hint().is_empty(), "{e}");
 }

@@ -3,6 +3,7 @@
 use super::shards::{Tensors, some_of};
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use std::collections::HashSet;
 
 /// What stands before the names of tensors that were saved from inside something larger, and what that was.
 const WRAPPED: &[(&str, &str)] = &[
@@ -25,7 +26,7 @@ const QUANTISED: &[&str] = &[".qweight", ".qzeros", ".weight_scale", ".weight_sc
 #[derive(Default)]
 pub(super) struct Survey {
     missing: Vec<String>,
-    asked: usize,
+    asked: HashSet<String>,
     /// Numbers handed out: no more than the files could hold.
     numbers: usize,
     /// Whether it ended before the model was built.
@@ -41,11 +42,11 @@ impl Survey {
         if !tensors.contains_key(name) {
             self.missing.push(name.into());
         }
-        self.asked += 1;
+        self.asked.insert(name.into());
         let bytes: usize = tensors.values().map(|(_, view)| view.data().len()).sum();
         let numbers = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         self.numbers = self.numbers.saturating_add(numbers.unwrap_or(usize::MAX));
-        if self.numbers > bytes || self.asked > 4 * tensors.len() + 64 {
+        if self.numbers > bytes || self.asked.len() > 4 * tensors.len() + 64 {
             self.cut_short = true;
             return Err(Error::refused("the survey ended", ""));
         }
@@ -60,7 +61,8 @@ impl Survey {
         let which = match n {
             1 if !self.cut_short => format!("tensor {} is missing", named[0]),
             _ => {
-                format!("{n}{more} of the {}{more} tensors of this model are missing: {}", self.asked, some_of(&named))
+                let asked = self.asked.len();
+                format!("{n}{more} of the {asked}{more} tensors of this model are missing: {}", some_of(&named))
             }
         };
         let hint = self.why(first, tensors);
@@ -74,7 +76,7 @@ impl Survey {
         if let Some(prefix) = self.prefix(tensors) {
             return prefix;
         }
-        let near = near(first, tensors);
+        let near = near(first, tensors, &self.asked);
         let near = near.map_or(String::new(), |name| format!("; the nearest name to `{first}` in it is `{name}`"));
         let some: Vec<String> = tensors.keys().take(3).map(|name| format!("`{name}`")).collect();
         let have = format!("the weights are {} tensors ({} ...){near}", tensors.len(), some.join(", "));
@@ -111,10 +113,10 @@ impl Survey {
     }
 }
 
-/// The name in the files that is most like one that is missing.
-fn near<'t>(name: &str, tensors: &'t Tensors<'_>) -> Option<&'t str> {
-    let short = |other: &&String| other.len() <= 256 && name.len() <= 256;
-    let all = tensors.keys().filter(short).take(LOOKED_AT).map(|other| (distance(name, other), other.as_str()));
+/// The name in the files that is most like one that is missing, and that nothing else asked for.
+fn near<'t>(name: &str, tensors: &'t Tensors<'_>, asked: &HashSet<String>) -> Option<&'t str> {
+    let free = |other: &&String| other.len() <= 256 && name.len() <= 256 && !asked.contains(*other);
+    let all = tensors.keys().filter(free).take(LOOKED_AT).map(|other| (distance(name, other), other.as_str()));
     all.min().filter(|(d, _)| 3 * d <= name.len()).map(|(_, other)| other)
 }
 
@@ -180,7 +182,7 @@ mod tests {
         let (what, hint) = lacking(&["a.down_proj.weight", "norm"], &["norm", "a.down_porj.weight"]);
         assert_eq!(what, "w: tensor `a.down_porj.weight` is missing");
         assert!(hint.contains("nearest name") && hint.contains("`a.down_proj.weight`"), "{hint}");
-        let (what, _) = lacking(&["x"], &["a", "b", "c", "d", "e", "x"]);
+        let (what, _) = lacking(&["u", "v", "w", "x", "y", "z"], &["a", "b", "c", "d", "e", "x"]);
         assert!(what.contains("5 of the 6 tensors of this model are missing: `a`, `b`, `c`, `d` and 1 more"), "{what}");
     }
 
