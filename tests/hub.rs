@@ -22,7 +22,8 @@ fn files_of(name: &str) -> BTreeMap<String, Vec<u8>> {
     let file =
         |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap());
     let all = fs::read_dir(fixture(name)).unwrap().map(|e| file(e.unwrap()));
-    all.filter(|(name, _)| !name.starts_with("expected")).collect()
+    // What the tests compare with is no part of the checkpoint.
+    all.filter(|(name, _)| !name.starts_with("expected") && name != "bf16.json").collect()
 }
 
 /// What the hub does wrong with a file.

@@ -51,6 +51,9 @@ pub enum Scaling {
     },
 }
 
+/// Tables are sized by positions before weights are seen.
+const MOST_POSITIONS: usize = 1 << 24;
+
 /// Keys that belong to all kinds.
 const COMMON: &[&str] =
     &["rope_type", "type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings"];
@@ -121,11 +124,15 @@ impl Config<'_> {
         };
         let other =
             map.iter().find(|(k, v)| !v.is_null() && !known.contains(&k.as_str()) && !COMMON.contains(&k.as_str()));
+        let rope = Rope { theta, partial, scaling, trained };
+        if rope.reach(n_ctx) > MOST_POSITIONS {
+            return Err(self.bad(key, format!("{} positions are more than any model has", rope.reach(n_ctx))));
+        }
         match other {
             Some((k, v)) => {
                 Err(self.bad(&format!("{key}.{k}"), format!("{v} is not handled, and could change the model")))
             }
-            None => Ok(Rope { theta, partial, scaling, trained }),
+            None => Ok(rope),
         }
     }
 }
