@@ -237,8 +237,8 @@ fn any_value_of_a_configuration_may_be_anything() {
         for (i, place) in places.iter().enumerate() {
             let size = SIZES.iter().any(|key| place.strip_prefix('/') == Some(key));
             for (j, value) in hostile().into_iter().enumerate() {
-                // One checkpoint sees everything, the others every size and a quarter of the rest.
-                if fixture != "llama_f16" && !size && !(i + j).is_multiple_of(4) {
+                // One checkpoint sees everything, the others every size and some of the rest.
+                if fixture != "llama_f16" && !size && !(i + j).is_multiple_of(16) {
                     continue;
                 }
                 let mut bad = good.clone();
