@@ -8,6 +8,7 @@
 
 mod activation;
 pub mod attention;
+mod host;
 mod likelihood;
 mod linear;
 mod mixture;
@@ -15,6 +16,7 @@ mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
+pub use host::to_host;
 pub use likelihood::nll;
 pub use linear::{add_bias, linear, with_low_rank};
 pub use mixture::combine;
@@ -55,11 +57,6 @@ fn index(rows: impl IntoIterator<Item = usize>, device: &Device) -> Result<Tenso
     let rows: Vec<u32> = rows.into_iter().map(|r| r as u32).collect();
     let n = rows.len();
     Tensor::from_vec(rows, n, device)
-}
-
-/// The numbers of a tensor in row order, as f32 on the host. They cross in the dtype that they have.
-pub fn to_host(x: &Tensor) -> Result<Vec<f32>> {
-    x.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()
 }
 
 /// Finds the largest numbers of rows where these are.
