@@ -50,6 +50,9 @@ pub struct Plan<'m> {
 /// still fills its matrix units.
 pub const MAX_BATCH_TOKENS: usize = 2048;
 
+/// Counts the changes of kernels that changed a bit: outcomes of others are not mixed with those of ours.
+const KERNELS: u32 = 2;
+
 impl Plan<'_> {
     /// Refuses items that the model cannot take.
     ///
@@ -110,7 +113,7 @@ impl Plan<'_> {
             Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
         };
         let version = env!("CARGO_PKG_VERSION");
-        hash.update(json!([version, self.model.hash, self.model.computing(), task, edits]).to_string());
+        hash.update(json!([version, KERNELS, self.model.hash, self.model.computing(), task, edits]).to_string());
         for item in &self.items[unit.clone()] {
             let named = matches!(self.task, Task::Generate(_)).then_some((&item.id, item.seed));
             let ranges: Vec<_> = item.ranges.iter().map(|r| (r.start, r.end)).collect();
