@@ -7,6 +7,7 @@ use super::speakers::{self, Named};
 use super::template::{ChatTemplate, Open, Variables};
 use super::{ASSISTANT, SYSTEM, Text, USER};
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 
 /// How a conversation is rendered, beyond its messages.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -110,37 +111,42 @@ impl Text {
         generation: bool,
         warnings: &mut Vec<String>,
     ) -> Result<(Open<'t>, Layout)> {
-        let system = messages.first().filter(|m| m.role == SYSTEM && messages.iter().any(|m| m.role == USER));
-        let added = |text: &str| self.guarded.added_in(text);
+        let find = |open: &Open, text| layout::find(open, messages, generation, text, &|t| self.guarded.added_in(t));
+        let said = |i: usize| !messages[i].content.trim().is_empty();
+        let system = messages[0].role == SYSTEM && messages.iter().any(|m| m.role == USER);
+        let in_user = |open: &mut Open| {
+            open.system_in_user = true;
+            let text = open.render(messages, generation).ok();
+            let layout = text.and_then(|text| find(open, text).ok()).filter(|l| l.contents[0].is_some() || !said(0));
+            open.system_in_user = layout.is_some();
+            layout
+        };
         let instead = "its text stands before the first user turn's instead, two newlines between";
-        let text = match open.render(messages, generation) {
+        let layout = match open.render(messages, generation) {
             Ok(text) => {
-                let layout = layout::find(&open, messages, generation, text, &added)?;
-                let dropped = layout.contents[0].is_none();
-                if !system.is_some_and(|s| dropped && !s.content.trim().is_empty()) {
-                    return Ok((open, layout));
+                let layout = find(&open, text)?;
+                let dropped = system && said(0) && layout.contents[0].is_none();
+                match dropped.then(|| in_user(&mut open)).flatten() {
+                    Some(other) => {
+                        warnings.push(format!("{}: the template drops the system turn; {instead}", open.of.name()));
+                        other
+                    }
+                    None => layout,
                 }
-                open.system_in_user = true;
-                let Ok(text) = open.render(messages, generation) else {
-                    open.system_in_user = false;
-                    warnings.push(format!("{}: the template drops the system turn", open.of.name()));
-                    return Ok((open, layout));
-                };
-                warnings.push(format!("{}: the template drops the system turn; {instead}", open.of.name()));
-                text
             }
-            Err(refused @ Error::Refused { .. }) if system.is_some() => {
-                open.system_in_user = true;
-                let Ok(text) = open.render(messages, generation) else {
-                    open.system_in_user = false;
-                    return Err(stopped_at(&open, messages, refused));
-                };
-                warnings.push(format!("{refused}; the system turn is left out and {instead}"));
-                text
-            }
+            Err(refused @ Error::Refused { .. }) if system => match in_user(&mut open) {
+                Some(layout) => {
+                    warnings.push(format!("{refused}; the system turn is left out and {instead}"));
+                    layout
+                }
+                None => return Err(stopped_at(&open, messages, refused)),
+            },
             Err(e) => return Err(stopped_at(&open, messages, e)),
         };
-        let layout = layout::find(&open, messages, generation, text, &added)?;
+        let dropped = (0..messages.len()).filter(|i| layout.contents[*i].is_none() && said(*i));
+        let roles: BTreeSet<&str> = dropped.map(|i| messages[i].role.as_str()).collect();
+        let nothing = |role| format!("{}: the template prints nothing of a {role} turn", open.of.name());
+        warnings.extend(roles.into_iter().map(nothing));
         Ok((open, layout))
     }
 

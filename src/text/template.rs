@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 
+const ANOTHER: &str = "mend the chat template, or give another one: --chat-template FILE";
+
 /// A chat template with the variables that come from the tokenizer's configuration.
 pub(super) struct ChatTemplate {
     env: Environment<'static>,
@@ -63,7 +65,7 @@ impl ChatTemplate {
             return Error::refused(format!("{place}: it refuses the conversation: {why}"), hint);
         }
         let reason = e.detail().map_or(e.kind().to_string(), |detail| format!("{}: {detail}", e.kind()));
-        Error::format(place, reason, "mend the chat template, or give another one: --chat-template FILE")
+        Error::format(place, reason, ANOTHER)
     }
 }
 
@@ -123,7 +125,38 @@ impl Open<'_> {
         let seen: Vec<Seen> = messages.iter().map(|m| Seen { role: &m.role, content: &m.content }).collect();
         context.insert("messages", Value::from_serialize(&seen));
         context.insert("add_generation_prompt", Value::from(add_generation_prompt));
-        self.template.render(Value::from(context)).map_err(|e| self.of.explain(&e))
+        let room = ROOM + 4 * messages.iter().map(|m| m.content.len()).sum::<usize>();
+        let mut text = Bounded { bytes: Vec::new(), room };
+        match self.template.render_captured_to(Value::from(context), &mut text) {
+            Ok(_) => {}
+            Err(_) if text.bytes.len() == text.room => {
+                let reason = format!("it prints more than {room} bytes for {} messages", messages.len());
+                return Err(Error::format(&self.of.name, reason, ANOTHER));
+            }
+            Err(e) => return Err(self.of.explain(&e)),
+        }
+        String::from_utf8(text.bytes).map_err(|e| Error::format(&self.of.name, e.to_string(), ANOTHER))
+    }
+}
+
+/// Bytes that a template may print beyond a multiple of the contents.
+const ROOM: usize = 16 << 20;
+
+/// What a template prints, as long as there is room: one that never ends must not take all memory.
+struct Bounded {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
+        let fits = part.len().min(self.room - self.bytes.len());
+        self.bytes.extend_from_slice(&part[..fits]);
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -205,6 +238,14 @@ mod tests {
         let tagged = "a\n  {%- generation -%}\n  b {% endgeneration %}\nc{{ '{%' }}";
         assert_eq!(render(tagged).unwrap(), "ab c{%");
         assert_eq!(without_generation_tags("{% set generation = 1 %}"), "{% set generation = 1 %}");
+    }
+
+    #[test]
+    fn what_prints_without_end_is_stopped() {
+        let endless =
+            "{% for i in range(9000) %}{% for j in range(9000) %}{{ i }} and {{ j }} and so on{% endfor %}{% endfor %}";
+        let e = render(endless).unwrap_err();
+        assert!(e.to_string().contains("x/chat_template.jinja: it prints more than 167"), "{e}");
     }
 
     #[test]

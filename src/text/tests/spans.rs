@@ -138,6 +138,10 @@ fn a_system_turn_that_is_refused_or_dropped_stands_before_the_first_user_turn() 
         assert_eq!(empty.tokens, text.chat(&talk(&[LONG[1]]), true).unwrap().tokens);
         assert!(empty.turns[0].content.is_empty());
     }
+    // Where nothing is printed of the user's turn either, there is no place for it.
+    let e = byte_level("x").chat(&talk(&LONG[..2]), false).unwrap();
+    assert_eq!(e.tokens.len(), 1);
+    assert!(e.warnings.len() == 2 && e.warnings.iter().all(|w| w.contains("prints nothing of a")), "{:?}", e.warnings);
     // What the template accepts is left as it is.
     assert!(byte_level(CHATML).chat(&talk(&LONG), false).unwrap().warnings.is_empty());
 }
@@ -193,6 +197,7 @@ fn a_dropped_message_has_no_tokens_and_an_unstable_end_goes_to_the_next_header()
     let text = byte_level(DROPS);
     let e = check(&text, &talk(&[("note", LONG[0].1), LONG[1], LONG[2]]), false);
     assert!(e.turns[0].content.is_empty());
+    assert!(e.warnings.len() == 1 && e.warnings[0].contains("nothing of a note turn"), "{:?}", e.warnings);
     assert!(e.places.iter().all(|p| p.turn != Some(0)));
     assert_eq!(part(&text, &e, Some(1), Span::Content).trim(), LONG[1].1);
     // Alone the turn would end with <|end|>, here a newline follows, so the newline opens the next turn.
