@@ -9,9 +9,7 @@ use personascope::model::adapter::{Settings, Stored, Targets};
 use personascope::model::generate::{Settings as Drawing, Start, generate};
 use personascope::model::kernels::tape;
 use personascope::model::sample::Sampling;
-use personascope::model::{
-    Adapter, Example, Head, Hooks, LowRank, Model, Opening, Purpose, Rows, Source, forward,
-};
+use personascope::model::{Adapter, Example, Head, Hooks, LowRank, Model, Opening, Purpose, Rows, Source, forward};
 use personascope::rng::stream;
 use personascope::unit::{Item, Plan, Task};
 use rand::Rng;
@@ -192,7 +190,7 @@ fn training_reaches_both_factors_of_every_module_and_no_frozen_weight() {
     let seed = (y.detach() * (2.0 / y.elem_count() as f64)).unwrap();
     let mut found = recorded.backward(&y, seed).unwrap();
     let frozen = m.lm.projections();
-    assert!(frozen.len() == 12 && frozen.iter().all(|p| found.take(p.weight.tensor().unwrap()).is_none()));
+    assert!(frozen.len() == 12 && frozen.iter().all(|p| found.take(p.weight.to_tensor().unwrap()).is_none()));
     let mut grads = std::collections::BTreeMap::new();
     for (name, var) in &vars {
         let grad = found.take(var).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -419,9 +417,10 @@ fn a_module_is_the_sum_of_its_products() {
     let (a, b) = (values(1, "a", n_in * 2), values(2, "b", 2 * n_in));
     let t = |v: &[f32], shape: (usize, usize)| Tensor::from_slice(v, shape, &Device::Cpu).unwrap();
     let low_rank = LowRank { a: t(&a, (n_in, 2)), b: t(&b, (2, n_in)), scale: 0.5 };
-    let before = m.lm.projections()[0].weight.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
+    let before =
+        m.lm.projections()[0].weight.to_tensor().unwrap().to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
     m.merge(Adapter::new("one", BTreeMap::from([(path.to_string(), low_rank)]), None, None).unwrap()).unwrap();
-    let after = m.lm.projections()[0].weight.to_vec2::<f32>().unwrap();
+    let after = m.lm.projections()[0].weight.to_tensor().unwrap().to_vec2::<f32>().unwrap();
     for i in 0..n_in {
         for j in 0..after[0].len() {
             let delta = |r: usize| f64::from(a[i * 2 + r]) * f64::from(b[r * n_in + j]);
