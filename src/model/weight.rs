@@ -26,12 +26,12 @@ impl Weight {
         })
     }
 
-    /// The tensor `[in, out]`; `None` if it is packed.
-    pub fn tensor(&self) -> Option<&Tensor> {
-        match self {
-            Weight::Plain(w) => Some(w),
-            Weight::Packed(_) => None,
-        }
+    /// The numbers `[in, out]`: the tensor itself, or in f32 what is packed.
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        Ok(match self {
+            Weight::Plain(w) => w.clone(),
+            Weight::Packed(w) => w.to_tensor()?,
+        })
     }
 
     /// Inputs.
