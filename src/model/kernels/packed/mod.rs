@@ -1,6 +1,6 @@
 //! Weights as the product reads them: in panels, in f32 or in 16 bits, computed in f32.
 //!
-//! A panel is [`COLUMNS`] columns of the weight `[in, out]`, term by term, so that a product reads memory from front to
+//! A panel is `COLUMNS` columns of the weight `[in, out]`, term by term, so that a product reads memory from front to
 //! back, once for all rows where they are few. The bits of a result depend on its row of `x` and its column of the
 //! weight alone: not on the rows beside it, not on how many threads share the work, and not on whether the numbers
 //! stand in 16 bits or were widened to f32 before.
