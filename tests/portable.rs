@@ -98,7 +98,7 @@ fn rows_and_means_are_kept_the_same_where_they_are_computed() {
     let item = |i: usize, tokens: Vec<u32>| {
         let n = tokens.len();
         let ranges = match i % 3 {
-            0 => Vec::from([0..n]),
+            0 => std::iter::once(0..n).collect(),
             1 => vec![n - 1..n, 0..n / 2 + 1],
             _ => (0..n).map(|p| p..p + 1).collect(),
         };
