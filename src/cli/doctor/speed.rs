@@ -4,11 +4,11 @@ use crate::axes::Site;
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::generate::Settings;
-use crate::model::kernels;
+use crate::model::kernels::{self, Packed};
 use crate::model::sample::Sampling;
 use crate::rng::stream;
 use crate::unit::{self, Item, MAX_BATCH_TOKENS, Plan, Tally, Task};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use serde::Serialize;
 use std::time::Instant;
@@ -60,10 +60,10 @@ fn products(threads: usize) -> Result<f64> {
     let (m, k, n) = (512, 1024, 1024);
     let all: Vec<usize> = (0..threads).collect();
     let one = |_: &usize| -> Result<()> {
-        let a = Tensor::ones((m, k), candle_core::DType::F32, &Device::Cpu)?;
-        let b = Tensor::ones((k, n), candle_core::DType::F32, &Device::Cpu)?;
+        let a = Tensor::ones((m, k), DType::F32, &Device::Cpu)?;
+        let b = Packed::of(DType::F32, &Tensor::ones((k, n), DType::F32, &Device::Cpu)?)?;
         for _ in 0..8 {
-            std::hint::black_box(kernels::linear(&a, &b)?);
+            std::hint::black_box(kernels::linear_packed(&a, &b)?);
         }
         Ok(())
     };
