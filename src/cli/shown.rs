@@ -88,14 +88,16 @@ pub fn spans(text: &Text, e: &Encoded, colour: Colour) -> String {
                 out += &format!("  [{}: {}]\n", name.trim_end(), tokens.collect::<Vec<_>>().join("│"));
             }
             Colour::On => {
-                let known = voices.iter().position(|v| *v == who);
-                let voice = known.unwrap_or_else(|| {
-                    voices.push(who);
-                    voices.len() - 1
-                });
                 let code = match place.span {
                     Span::Header => HEADER,
-                    Span::Content => VOICES[voice % VOICES.len()],
+                    Span::Content => {
+                        let known = voices.iter().position(|v| *v == who);
+                        let voice = known.unwrap_or(voices.len());
+                        if known.is_none() {
+                            voices.push(who);
+                        }
+                        VOICES[voice % VOICES.len()]
+                    }
                     Span::End => END,
                 };
                 for (i, token) in tokens.enumerate() {
@@ -165,6 +167,6 @@ mod tests {
         assert_eq!(coloured.lines().count(), 3, "no message, one turn, the other turn");
         assert!(!coloured.contains("\x1b[2J"));
         // The two speakers have colours of their own.
-        assert!(coloured.contains("\x1b[33") && coloured.contains("\x1b[35"), "{coloured:?}");
+        assert!(coloured.contains("\x1b[32") && coloured.contains("\x1b[33"), "{coloured:?}");
     }
 }
