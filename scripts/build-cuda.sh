@@ -41,19 +41,53 @@ if [ ! -e "$toolkit/complete" ]; then
   mkdir -p "$toolkit"
   python3 -m venv "$toolkit/venv"
   "$toolkit/venv/bin/pip" -q install "${WHEELS[@]}"
-  packages=$("$toolkit/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
-  test -x "$packages/bin/nvcc" || { echo "no nvcc in $packages: the wheels changed their layout" >&2; exit 1; }
-  rm -rf "$home"
-  mkdir -p "$home/lib64/stubs"
-  for part in bin include nvvm; do ln -s "$packages/$part" "$home/$part"; done
-  for library in "$packages"/lib/*; do
-    name=$(basename "$library")
-    ln -s "$library" "$home/lib64/$name"
-    # Linking looks for the name without a version, which only development packages have.
-    case $name in lib*.so.*) ln -sf "$name" "$home/lib64/${name%%.so.*}.so" ;; esac
-  done
   touch "$toolkit/complete"
 fi
+packages=$("$toolkit/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
+test -x "$packages/bin/nvcc" || { echo "no nvcc in $packages: the wheels changed their layout" >&2; exit 1; }
+rm -rf "$home"
+mkdir -p "$home/bin" "$home/lib64/stubs"
+for part in include nvvm; do ln -s "$packages/$part" "$home/$part"; done
+for tool in "$packages"/bin/*; do ln -s "$tool" "$home/bin/"; done
+for library in "$packages"/lib/*; do
+  name=$(basename "$library")
+  ln -s "$library" "$home/lib64/$name"
+  # Linking looks for the name without a version, which only development packages have.
+  case $name in lib*.so.*) ln -sf "$name" "$home/lib64/${name%%.so.*}.so" ;; esac
+done
+
+# Kernels of quantised formats would be most of the build and of the binary, and nothing here calls them. In their place
+# stand functions of the same names that say so: candle-kernels lists them in ffi.rs, and compiles them one by one.
+rm "$home/bin/nvcc"
+cat >"$home/bin/nvcc" <<END
+#!/usr/bin/env bash
+set -euo pipefail
+real="$packages/bin/nvcc"
+END
+cat >>"$home/bin/nvcc" <<'END'
+out= source=
+args=("$@")
+for ((i = 0; i < $#; i++)); do
+  case ${args[i]} in
+    -o) out=${args[i + 1]} ;;
+    *.cu) source=${args[i]} ;;
+  esac
+done
+case $source in
+  *mmq_gguf/* | *mmvq_gguf.cu | *moe/*)
+    if [ -n "$out" ] && [ -f src/ffi.rs ]; then
+      {
+        printf '#include <stdio.h>\n#include <stdlib.h>\n'
+        grep -oE 'pub fn [A-Za-z0-9_]+' src/ffi.rs | sort -u | awk '{
+          print "__attribute__((weak)) void " $3 "(void) { fputs(\"" $3 " is not in this build\\n\", stderr); abort(); }" }'
+      } | gcc -fPIC -O1 -c -o "$out" -x c -
+      exit
+    fi
+    ;;
+esac
+exec "$real" "$@"
+END
+chmod +x "$home/bin/nvcc"
 
 # --- the driver's library: every function that the binding declares, empty
 cargo fetch --quiet --locked
@@ -63,10 +97,8 @@ declarations=$(dirname "$binding")/src/driver/sys/mod.rs
 stub=$toolkit/stub.c
 grep -hoE '\bfn cu[A-Z][A-Za-z0-9_]*' "$declarations" | sort -u | sed 's/^fn \(.*\)/void \1(void) {}/' >"$stub.new"
 [ "$(wc -l <"$stub.new")" -gt 100 ] || { echo "no driver functions found in $declarations" >&2; exit 1; }
-if ! cmp -s "$stub.new" "$stub"; then
-  gcc -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$home/lib64/stubs/libcuda.so" -x c "$stub.new"
-  mv "$stub.new" "$stub"
-fi
+mv "$stub.new" "$stub"
+gcc -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$home/lib64/stubs/libcuda.so" "$stub"
 ln -sf libcuda.so "$home/lib64/stubs/libcuda.so.1"
 
 # --- the build, apart from every other
