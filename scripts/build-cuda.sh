@@ -120,7 +120,8 @@ if command -v xz >/dev/null; then xz -6 -T1 -k -f "$binary"; fi
   for packed in "$binary".*z; do echo "bytes $(stat -c %s "$packed") $(basename "$packed")"; done
   readelf -d "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/needs \1/p'
   for family in GLIBC GLIBCXX; do
-    readelf -V "$binary" | grep -oE "\b${family}_[0-9.]+" | sort -u -V | tail -n1 | sed 's/^/needs /'
+    # None of a family is needed where nothing of it is named.
+    { readelf -V "$binary" | grep -oE "\b${family}_[0-9.]+" || true; } | sort -u -V | tail -n1 | sed 's/^/needs /'
   done
 } | tee "$out/cuda-build.txt"
 missing=$(LD_LIBRARY_PATH="$home/lib64:$home/lib64/stubs" ldd -r "$binary" 2>&1 | grep -E 'not found|undefined symbol' || true)
