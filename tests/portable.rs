@@ -240,7 +240,12 @@ fn the_benchmark_measures_every_kind_of_work() {
         for rate in ["nothing", "means", "rows"] {
             assert!(json["reading"][rate]["tokens_per_second"].as_f64().unwrap() > 0.0, "{json}");
         }
-        assert!(json["writing"]["3"].as_f64().unwrap() > 0.0 && json["writing_steered"]["1"].as_f64().unwrap() > 0.0);
+        // On a busy machine a reply this short may take no longer than its first token: no rate then.
+        for kind in ["writing", "writing_steered"] {
+            let rates = json[kind].as_object().unwrap();
+            assert!(rates.keys().eq(["1", "3"]), "{json}");
+            assert!(rates.values().all(|r| r.is_null() || r.as_f64().unwrap() > 0.0), "{json}");
+        }
         assert!(json["products_per_second"].as_f64().unwrap() > 1e8);
     }
 }

@@ -105,8 +105,11 @@ pub fn bench(args: BenchArgs) -> Result<bool> {
     let (mut writing, mut steered) = (Map::new(), Map::new());
     for batch in &args.decode {
         for (kind, steer, rates) in [("write", false, &mut writing), ("write, steered", true, &mut steered)] {
-            let rate = bench.write(*batch, prompt, new, steer)?;
-            say!("{:<28}{rate:>12.1} tokens/s", format!("{kind}, {batch} together"));
+            let (rate, what) = (bench.write(*batch, prompt, new, steer)?, format!("{kind}, {batch} together"));
+            match rate {
+                Some(rate) => say!("{what:<28}{rate:>12.1} tokens/s"),
+                None => say!("{what:<28}{:>12} too short for this clock: more --new", "-"),
+            }
             rates.insert(batch.to_string(), rate.into());
         }
     }
@@ -194,8 +197,9 @@ impl Bench {
         })
     }
 
-    /// Tokens written a second by `batch` replies: the first token of each is not counted, it comes with the prompt.
-    fn write(&self, batch: usize, prompt: usize, new: usize, steer: bool) -> Result<f64> {
+    /// Tokens written a second by `batch` replies: the first token of each is not counted, it comes with the prompt. None
+    /// where the longer replies took no longer than those of one token: the difference is noise then.
+    fn write(&self, batch: usize, prompt: usize, new: usize, steer: bool) -> Result<Option<f64>> {
         let dims = self.lm.dims();
         let start = |i: usize| Start {
             id: i.to_string(),
@@ -217,6 +221,7 @@ impl Bench {
                 Ok(())
             })
         };
-        Ok((batch * new) as f64 / (seconds(new + 1)? - seconds(1)?).max(f64::MIN_POSITIVE))
+        let writing = seconds(new + 1)? - seconds(1)?;
+        Ok((writing > 0.0).then(|| (batch * new) as f64 / writing))
     }
 }
