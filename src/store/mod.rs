@@ -2,6 +2,7 @@
 
 pub mod activations;
 mod atomic;
+pub mod manifest;
 mod shelf;
 
 pub use atomic::{Appending, create_dir, write_atomic};
