@@ -23,6 +23,8 @@ pub mod unit;
 
 pub mod store;
 
+pub mod record;
+
 pub mod analysis;
 
 pub mod figures;

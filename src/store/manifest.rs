@@ -29,6 +29,15 @@ impl Stored {
     pub fn size(self) -> usize {
         if self == Stored::F32 { 4 } else { 2 }
     }
+
+    /// Its name in safetensors files.
+    pub fn in_safetensors(self) -> &'static str {
+        match self {
+            Stored::F32 => "F32",
+            Stored::F16 => "F16",
+            Stored::Bf16 => "BF16",
+        }
+    }
 }
 
 /// The width of a site's rows.
@@ -85,8 +94,8 @@ pub struct Part {
     pub of: usize,
     /// Runs of rows of the whole, `[first, count]`, in the order in which this part holds them.
     pub runs: Vec<(usize, usize)>,
-    /// Rows of each file of the whole.
-    pub whole: Vec<usize>,
+    /// Bytes of a file of rows of the whole.
+    pub shard_bytes: u64,
 }
 
 impl Manifest {
