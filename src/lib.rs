@@ -10,6 +10,7 @@ pub mod table;
 
 pub mod acts;
 pub mod direction;
+pub mod moments;
 
 pub mod shipped;
 pub mod text;
