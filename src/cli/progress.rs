@@ -32,6 +32,23 @@ impl Bar {
         Bar { bar, resumed: false }
     }
 
+    /// A bar over bytes.
+    pub fn bytes(what: &'static str) -> Bar {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(
+            "{msg:<24} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}",
+        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Bar { bar, resumed: false }
+    }
+
+    /// Moves on to a place.
+    pub fn reach(&self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+    }
+
     /// Moves on by so many of them.
     pub fn forward(&self, n: u64) {
         self.bar.inc(n);

@@ -108,7 +108,7 @@ impl Shape {
     }
 
     /// Tells one shape from another.
-    pub(super) fn print(&self) -> &[u8; 32] {
+    pub fn print(&self) -> &[u8; 32] {
         &self.print
     }
 }

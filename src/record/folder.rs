@@ -1,12 +1,12 @@
 //! The folder of a capture, from what is there to all that should be.
 
-use super::merge::About;
+use super::about::About;
 use super::sums::Sums;
 use super::{Dealt, Recording};
 use crate::error::{Error, Result};
 use crate::moments::Running;
 use crate::store::disk::Disk;
-use crate::store::manifest::{Manifest, Part, ROWS, Sum};
+use crate::store::manifest::{MANIFEST, Manifest, Part, ROWS, Sum};
 use crate::store::moments as files;
 use crate::store::{Appending, Lock, Packed, RowWriter, UNFINISHED, create_dir, damages, pack, write_atomic};
 use crate::unit::{Delivery, Outcome, Progress, Share, Tally, each};
@@ -59,10 +59,11 @@ impl Recording<'_> {
         create_dir(out)?;
         let _lock = Lock::take(out)?;
         let hash = described["plan_hash"].as_str().unwrap_or_default().to_string();
-        self.is_ours(out, &hash)?;
-
         let dealt = self.dealt();
-        let old = Manifest::read(out)?;
+        let (old, unsound) = self.old_manifest(out, &hash, &dealt);
+        if old.is_none() {
+            self.is_ours(out, &hash)?;
+        }
         let damaged = match &old {
             Some(old) => damages(out, old.sums())?,
             None => vec![],
@@ -79,11 +80,13 @@ impl Recording<'_> {
         create_dir(&unfinished)?;
         write_json(&unfinished.join(PLAN), &described)?;
 
-        let mut found = Found { damaged: damaged.iter().map(|(s, d)| s.damaged(d)).collect(), ..Found::default() };
+        let damages = damaged.iter().map(|(s, d)| s.damaged(d)).chain(unsound);
+        let mut found = Found { damaged: damages.collect(), ..Found::default() };
         let known: Vec<Sum> = old.iter().flat_map(|m| m.files.iter().map(|f| f.sum.clone())).collect();
         let layout = self.layout(&dealt);
         let (mut writer, there) = RowWriter::open(disk, out, layout, &hash, &known)?;
-        found.damaged.extend(there.damaged.into_iter().filter(|d| !found.damaged.contains(d)));
+        let new: Vec<String> = there.damaged.into_iter().filter(|d| !found.damaged.contains(d)).collect();
+        found.damaged.extend(new);
         let mut sums = self.sums(out, &dealt, &hash)?;
 
         // What is finished of the moments stays as it is, unless it was that which was damaged.
@@ -98,9 +101,7 @@ impl Recording<'_> {
         let own: Vec<usize> = dealt.own().collect();
         let place: BTreeMap<usize, usize> = own.iter().enumerate().map(|(place, unit)| (*unit, place)).collect();
         let rows_of = |unit: usize| self.keys.rows_of(&dealt.units[unit]).len();
-        let is_missing = |unit: &usize| {
-            writer.lacks(place[unit]) || sums.as_ref().is_some_and(|s| s.lacks(*unit))
-        };
+        let is_missing = |unit: &usize| writer.lacks(place[unit]) || sums.as_ref().is_some_and(|s| s.lacks(*unit));
         let todo: Vec<usize> = own.iter().copied().filter(is_missing).collect();
         let lacks: Vec<bool> = own.iter().map(|u| writer.lacks(place[u])).collect();
         found.rows = rows - todo.iter().map(|u| rows_of(*u) - writer.rows_of(place[u])).sum::<usize>();
@@ -123,9 +124,9 @@ impl Recording<'_> {
                 Some(dtype) if lacks[at] => Some(pack(&sites, dtype, &pieces[at], &outcome.kept)?),
                 _ => None,
             };
-            let summed = shape_of.filter(|_| lacks_sum[at]).map(|m| {
-                super::part(&m.shape, &m.grouping, first_of(unit), rows_of(unit), &outcome.kept)
-            });
+            let summed = shape_of
+                .filter(|_| lacks_sum[at])
+                .map(|m| super::part(&m.shape, &m.grouping, first_of(unit), rows_of(unit), &outcome.kept));
             Ok(Done { packed, summed, splits: outcome.splits })
         };
         // Rows have places; sums have an order.
@@ -162,12 +163,6 @@ impl Recording<'_> {
             (None, Some(sums)) => tables.extend(self.write_sums(out, sums)?),
             (None, None) => {}
         }
-        let part = (self.share != Share::ALL).then(|| Part {
-            index: self.share.index,
-            of: self.share.of,
-            runs: dealt.runs.clone(),
-            shard_bytes: self.shard_bytes,
-        });
         let manifest = Manifest {
             format: Manifest::FORMAT,
             plan_hash: hash,
@@ -176,12 +171,43 @@ impl Recording<'_> {
             sites: self.sites(),
             files: written,
             tables,
-            part,
+            part: self.part(&dealt),
         };
         manifest.write(out)?;
         described["files"] = manifest.files.iter().map(|f| json!(f.sum.file)).collect();
         self.end(out, described, &tally, &found.damaged)?;
         Ok(Report { tally, manifest, rows })
+    }
+
+    /// The manifest of a finished run of this plan and share; what is wrong with it in words where there is one and it
+    /// cannot be right.
+    fn old_manifest(&self, out: &Path, hash: &str, dealt: &Dealt) -> (Option<Manifest>, Option<String>) {
+        match Manifest::read(out) {
+            Ok(None) => (None, None),
+            Err(e) => (None, Some(e.to_string())),
+            Ok(Some(old)) if old.plan_hash != hash => (None, None),
+            Ok(Some(old)) => {
+                let files: Vec<usize> = old.files.iter().map(|f| f.rows).collect();
+                let (layout, part) = (self.layout(dealt), self.part(dealt));
+                let right = (old.part.is_some() == part.is_some())
+                    && old.part.as_ref().zip(part.as_ref()).is_none_or(|(a, b)| a.index == b.index && a.of == b.of);
+                if !right {
+                    return (None, None);
+                }
+                let sound = old.rows == layout.rows()
+                    && old.sites == layout.sites
+                    && old.dtype == layout.dtype
+                    && old.part == part
+                    && files == layout.files();
+                if sound { (Some(old), None) } else { (None, Some(format!("{MANIFEST} is not what was written"))) }
+            }
+        }
+    }
+
+    fn part(&self, dealt: &Dealt) -> Option<Part> {
+        let Share { index, of } = self.share;
+        let part = || Part { index, of, runs: dealt.runs.clone(), shard_bytes: self.shard_bytes };
+        (self.share != Share::ALL).then(part)
     }
 
     /// Refuses a folder that holds, or was to hold, something else.
@@ -191,7 +217,10 @@ impl Recording<'_> {
             let Some(run) = read_json(&path)? else { continue };
             if run["plan_hash"] != hash {
                 let what = format!("{} holds the results of another plan", out.display());
-                return Err(Error::refused(what, "choose another --out, or remove the folder; nothing in it was touched"));
+                return Err(Error::refused(
+                    what,
+                    "choose another --out, or remove the folder; nothing in it was touched",
+                ));
             }
             if run["share"] != share {
                 let what = format!("{} holds another share of this plan", out.display());
@@ -213,12 +242,8 @@ impl Recording<'_> {
     fn sums(&self, out: &Path, dealt: &Dealt, hash: &str) -> Result<Option<Sums>> {
         let Some(m) = &self.moments else { return Ok(None) };
         let apart = (self.share != Share::ALL).then(|| out.to_path_buf());
-        if let Some(out) = &apart {
-            create_dir(&out.join("blocks"))?;
-        }
         let unfinished = out.join(UNFINISHED);
-        let (shape, grouping) = (m.shape.clone(), m.grouping.clone());
-        Sums::open(shape, grouping, dealt.blocks.clone(), apart, &unfinished, hash).map(Some)
+        Sums::open(m.shape.clone(), dealt.blocks.clone(), apart, &unfinished, hash).map(Some)
     }
 
     fn write_keys(&self, out: &Path, dealt: &Dealt) -> Result<Sum> {

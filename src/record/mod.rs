@@ -1,13 +1,14 @@
 //! A capture from its plan to its folder: rows, moments, keys, checksums; resumed where it was, dealt out, joined again.
 
+mod about;
 mod folder;
 mod keys;
-mod merge;
+//mod merge;
 mod sums;
 
 pub use folder::{Found, Report, SHARED};
 pub use keys::{Known, Records, RowKeys};
-pub use merge::{Merged, merge};
+//pub use merge::{Merged, merge};
 pub use sums::part;
 
 use crate::axes::Dims;
@@ -80,7 +81,8 @@ impl Recording<'_> {
     fn dealt(&self) -> Dealt {
         let units = self.plan.units();
         let all = blocks(&self.plan, &units);
-        let mine: Vec<(usize, Range<usize>)> = all.into_iter().enumerate().filter(|(b, _)| self.share.has(*b)).collect();
+        let mine: Vec<(usize, Range<usize>)> =
+            all.into_iter().enumerate().filter(|(b, _)| self.share.has(*b)).collect();
         let mut runs: Vec<(usize, usize)> = Vec::new();
         for (_, block) in &mine {
             let items = units[block.start].start..units[block.end - 1].end;
@@ -118,10 +120,12 @@ impl Recording<'_> {
                 })?;
             }
         }
-        let moments = self.moments.as_ref().map_or(0, |m| {
-            (m.grouping.groups.iter().filter(|g| g.rows > 0).count() * m.shape.bytes_of_group()) as u64
-        });
-        let tokens = dealt.own().map(|u| self.plan.items[dealt.units[u].clone()].iter().map(|i| i.tokens.len()).sum());
+        let moments = self
+            .moments
+            .as_ref()
+            .map_or(0, |m| (m.grouping.groups.iter().filter(|g| g.rows > 0).count() * m.shape.bytes_of_group()) as u64);
+        let tokens_of =
+            |u: usize| self.plan.items[dealt.units[u].clone()].iter().map(|i| i.tokens.len()).sum::<usize>();
         Ok(Predicted {
             rows: layout.rows(),
             files: layout.files().len(),
@@ -129,7 +133,7 @@ impl Recording<'_> {
             bytes_of_keys: keys,
             bytes_of_moments: moments,
             units: dealt.own().count(),
-            tokens: tokens.sum::<usize>(),
+            tokens: dealt.own().map(tokens_of).sum(),
         })
     }
 
@@ -156,6 +160,11 @@ pub struct Predicted {
 }
 
 impl Predicted {
+    /// Rows that pass by, be they kept or summed.
+    pub fn rows_of(&self, recording: &Recording<'_>) -> usize {
+        if recording.rows.is_some() { self.rows } else { recording.dealt().runs.iter().map(|(_, n)| n).sum() }
+    }
+
     /// All bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes_of_rows + self.bytes_of_keys + self.bytes_of_moments

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 /// Sums over blocks of units.
 pub struct Sums {
     shape: Arc<Shape>,
-    grouping: Grouping,
     /// The blocks that are ours with their numbers, in order.
     blocks: Vec<(usize, Range<usize>)>,
     /// Where finished blocks go one by one; `None` where they are merged into one.
@@ -50,7 +49,6 @@ impl Sums {
     /// A folder that cannot be read.
     pub fn open(
         shape: Arc<Shape>,
-        grouping: Grouping,
         blocks: Vec<(usize, Range<usize>)>,
         apart: Option<PathBuf>,
         unfinished: &Path,
@@ -59,7 +57,6 @@ impl Sums {
         let nothing = || Running::new(shape.clone());
         let at = At { blocks: 0, units: 0, block: nothing(), total: nothing() };
         let mut sums = Sums {
-            grouping,
             blocks,
             apart,
             waiting: unfinished.join("sums"),
@@ -94,11 +91,6 @@ impl Sums {
     /// The next unit.
     fn next(&self) -> usize {
         self.blocks.get(self.at.blocks).map_or(usize::MAX, |(_, units)| units.start + self.at.units)
-    }
-
-    /// The sums of one unit, whose first row is `first`.
-    pub fn part(&self, first: usize, rows: usize, kept: &[(Site, Vec<f32>)]) -> Running {
-        part(&self.shape, &self.grouping, first, rows, kept)
     }
 
     /// Takes a unit in; units come in order.
@@ -148,11 +140,6 @@ impl Sums {
         &self.at.total
     }
 
-    /// The groups of the rows.
-    pub fn grouping(&self) -> &Grouping {
-        &self.grouping
-    }
-
     /// The files of the blocks, where they are apart.
     pub fn files(&self) -> Vec<String> {
         self.blocks.iter().map(|(number, _)| block_name(*number)).collect()
@@ -178,23 +165,21 @@ impl Sums {
 }
 
 /// The sums of rows `first..first + rows`, `[row, width]` at each site.
-pub fn part(
-    shape: &Arc<Shape>,
-    grouping: &Grouping,
-    first: usize,
-    rows: usize,
-    kept: &[(Site, Vec<f32>)],
-) -> Running {
+pub fn part(shape: &Arc<Shape>, grouping: &Grouping, first: usize, rows: usize, kept: &[(Site, Vec<f32>)]) -> Running {
     let mut part = Running::new(shape.clone());
     for row in 0..rows {
-        let at: Vec<&[f32]> = kept.iter().map(|(_, v)| &v[row * (v.len() / rows)..(row + 1) * (v.len() / rows)]).collect();
+        let at: Vec<&[f32]> =
+            kept.iter().map(|(_, v)| &v[row * (v.len() / rows)..(row + 1) * (v.len() / rows)]).collect();
         grouping.of(first + row).for_each(|(group, weight)| part.push(group, weight, &at));
     }
     part
 }
 
+/// What the names of blocks begin with.
+pub const BLOCK: &str = "sums-";
+
 fn block_name(number: usize) -> String {
-    format!("blocks/{number:05}.sums")
+    format!("{BLOCK}{number:05}.block")
 }
 
 /// The sums of a block that is kept apart; `None` if it is not there or damaged.

@@ -114,6 +114,15 @@ pub struct Packed {
     pub sums: Vec<u32>,
 }
 
+impl Packed {
+    /// Rows that are packed already.
+    pub fn new(layout: &Layout, pieces: &[Piece], bytes: Vec<Vec<u8>>) -> Packed {
+        let of = |p: &Piece| sum(&layout.sites, layout.dtype, &bytes, p.of_unit..p.of_unit + p.rows);
+        let sums = pieces.iter().map(of).collect();
+        Packed { bytes, sums }
+    }
+}
+
 /// Packs the rows of a unit, `[row, width]` at each site, which lie in these pieces.
 ///
 /// # Errors

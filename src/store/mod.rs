@@ -7,6 +7,7 @@ mod journal;
 mod layout;
 mod lock;
 pub mod manifest;
+pub mod moments;
 mod rows;
 mod shelf;
 
