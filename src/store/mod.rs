@@ -3,6 +3,7 @@
 pub mod activations;
 mod atomic;
 pub mod manifest;
+pub mod moments;
 mod shelf;
 
 pub use atomic::{Appending, create_dir, write_atomic};
