@@ -1,11 +1,13 @@
 //! What moments are of, as it lies beside the blocks of a part for those who join them.
 
 use super::Moments;
-use crate::capture::{Group, Variant};
+use crate::capture::Variant;
 use crate::error::Result;
-use crate::moments::{Along, Scatter, Shape};
-use crate::store::manifest::Width;
+use crate::moments::{Along, Running, Scatter, Shape};
+use crate::store::manifest::{Sum, Width};
+use crate::store::moments::{Description, GroupLabel, write};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What moments are of; beside the blocks of a part, for those who join them.
@@ -48,7 +50,8 @@ impl About {
         }
     }
 
-    fn shape(&self) -> Result<Arc<Shape>> {
+    /// What is kept of each group.
+    pub fn shape(&self) -> Result<Arc<Shape>> {
         let scatter = match self.scatter {
             Kind::None => Scatter::None,
             Kind::Full => Scatter::Full,
@@ -63,28 +66,20 @@ impl About {
         Ok(Arc::new(Shape::new(widths, scatter, self.directions.iter().map(along).collect())?))
     }
 
-    pub fn description(&self) -> crate::store::moments::Description<'_> {
-        let label = |(i, g): (usize, Group)| crate::store::moments::GroupLabel {
-            values: g.values,
-            variant: g.variant.name(),
-            index: i as u32,
+    /// A label for each group; filtered ones need enough rows.
+    pub fn labels(&self) -> Vec<GroupLabel> {
+        let label = |(i, (values, filtered, _)): (usize, &(Vec<String>, bool, usize))| {
+            let (variant, min_count) = if *filtered { (Variant::Filtered, self.min_count) } else { (Variant::All, 1) };
+            GroupLabel { values: values.clone(), variant: variant.name(), index: i as u32, min_count }
         };
-        crate::store::moments::Description {
-            sites: &self.sites,
-            columns: &self.columns,
-            groups: self.groups().into_iter().enumerate().map(label).collect(),
-            min_count: self.min_count,
-            directions: self.directions.iter().map(|d| d.0.clone()).collect(),
-        }
+        self.groups.iter().enumerate().map(label).collect()
     }
 
-    fn groups(&self) -> Vec<Group> {
-        let variant = |filtered: bool| if filtered { Variant::Filtered } else { Variant::All };
-        let of = |(values, filtered, rows): &(Vec<String>, bool, usize)| Group {
-            values: values.clone(),
-            variant: variant(*filtered),
-            rows: *rows,
-        };
-        self.groups.iter().map(of).collect()
+    /// Writes the moments of a whole.
+    pub fn write(&self, out: &Path, total: &Running) -> Result<Vec<Sum>> {
+        let directions: Vec<String> = self.directions.iter().map(|d| d.0.clone()).collect();
+        let what =
+            Description { sites: &self.sites, columns: &self.columns, groups: &self.labels(), directions: &directions };
+        write(out, total, &what)
     }
 }

@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::moments::Running;
 use crate::store::disk::Disk;
 use crate::store::manifest::{MANIFEST, Manifest, Part, ROWS, Sum};
-use crate::store::moments as files;
 use crate::store::{Appending, Lock, Packed, RowWriter, UNFINISHED, create_dir, damages, pack, write_atomic};
 use crate::unit::{Delivery, Outcome, Progress, Share, Tally, each};
 use serde_json::{Value, json};
@@ -263,7 +262,7 @@ impl Recording<'_> {
         let Some(m) = &self.moments else { return Ok(vec![]) };
         let about = About::new(m, &self.sites());
         if self.share == Share::ALL {
-            return write_moments(out, sums.total(), &about);
+            return about.write(out, sums.total());
         }
         write_json(&out.join(SHARED), &serde_json::to_value(&about).unwrap_or_default())?;
         let mut all = sums.files();
@@ -299,11 +298,6 @@ struct Done {
     packed: Option<Packed>,
     summed: Option<Running>,
     splits: usize,
-}
-
-/// Writes the moments of a whole.
-pub(super) fn write_moments(out: &Path, total: &Running, about: &About) -> Result<Vec<Sum>> {
-    files::write(out, total, &about.description())
 }
 
 pub(super) fn write_json(path: &Path, value: &Value) -> Result<()> {

@@ -1,18 +1,16 @@
 //! Parts of a capture joined to the whole: the same bytes as one process would have written.
 
-use super::folder::{SHARED, read_json, write_json, write_moments};
+use super::about::About;
+use super::defect;
+use super::folder::{SHARED, read_json, write_json};
 use super::keys::Records;
 use super::sums::{BLOCK, read_block};
-use super::{Moments, defect};
-use crate::capture::{Group, Variant};
 use crate::error::{Error, Result};
-use crate::moments::{Along, Running, Scatter, Shape};
+use crate::moments::Running;
 use crate::store::disk::Disk;
 use crate::store::manifest::{Manifest, Part, ROWS, Sum, Width};
-use crate::store::moments::{Description, GroupLabel};
 use crate::store::{Appending, Layout, Lock, Packed, RowWriter, Store, UNFINISHED, create_dir};
 use crate::unit::Share;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::File;
 use std::io::BufReader;
@@ -237,7 +235,7 @@ fn join_sums(sources: &[Source], out: &Path) -> Result<Vec<Sum>> {
         })?;
         total.merge(&block);
     }
-    write_moments(out, &total, &about)
+    about.write(out, &total)
 }
 
 /// What one process would have written into `run.json`, but for how often it was resumed.

@@ -12,11 +12,11 @@ pub use keys::{Known, Records, RowKeys};
 pub use sums::part;
 
 use crate::axes::Dims;
-use crate::capture::Grouping;
+use crate::capture::{Group, Grouping, Variant};
 use crate::error::{Error, Result};
 use crate::moments::Shape;
-use crate::store::Layout;
 use crate::store::manifest::{Stored, Width};
+use crate::store::{Layout, moments};
 use crate::unit::{Plan, Share, Task, blocks};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -120,10 +120,10 @@ impl Recording<'_> {
                 })?;
             }
         }
-        let moments = self
-            .moments
-            .as_ref()
-            .map_or(0, |m| (m.grouping.groups.iter().filter(|g| g.rows > 0).count() * m.shape.bytes_of_group()) as u64);
+        let moments = self.moments.as_ref().map_or(0, |m| {
+            let enough = |g: &&Group| g.rows as u64 >= if g.variant == Variant::All { 1 } else { m.min_count.max(1) };
+            moments::bytes(&m.shape, m.grouping.groups.iter().filter(enough).count())
+        });
         let tokens_of =
             |u: usize| self.plan.items[dealt.units[u].clone()].iter().map(|i| i.tokens.len()).sum::<usize>();
         Ok(Predicted {

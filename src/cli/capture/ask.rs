@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::moments::{Along, Scatter, Shape};
 use crate::record::{Known, Moments, Recording, RowKeys};
 use crate::store::manifest::Width;
+use crate::store::moments::check_columns;
 use crate::text::prompts::{Body, Prompt};
 use crate::unit::{self, Item, Plan, Share, Task};
 use safetensors::SafeTensors;
@@ -96,6 +97,7 @@ fn moments(args: &MomentArgs, keys: &RowKeys, items: &[Item], sites: &[Width]) -
     let (known, rows) = (keys.columns(), keys.rows());
     let grouping = Grouping::new(rows, &args.by, args.filter.as_ref(), args.weight.as_deref(), &known, cell)?;
     let (shape, directions) = shape(args, sites)?;
+    check_columns(&args.by, !directions.is_empty())?;
     Ok(Moments { shape: Arc::new(shape), grouping, directions, min_count: args.min_count })
 }
 
