@@ -1,6 +1,7 @@
 //! Captured rows as safetensors, written row by row at their final place: nothing is held in memory.
 
 use super::atomic::aside;
+use super::manifest::Stored;
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -111,7 +112,7 @@ impl Writer {
     fn open(&self) -> Result<Shard> {
         let path = self.dir.join(&self.layout.names()[self.current]);
         let aside = aside(&path);
-        let header = header(&self.layout.sites, self.shards[self.current]);
+        let header = header(&self.layout.sites, self.shards[self.current], Stored::F32);
         let mut starts = Vec::new();
         let mut end = header.len() as u64;
         for (_, width) in &self.layout.sites {
@@ -164,7 +165,7 @@ impl Drop for Writer {
 }
 
 /// The head of a safetensors file: 8 bytes of length, then JSON padded with spaces to a multiple of 8.
-fn header(sites: &[(Site, usize)], rows: usize) -> Vec<u8> {
+pub(crate) fn header(sites: &[(Site, usize)], rows: usize, dtype: Stored) -> Vec<u8> {
     let mut map = Map::new();
     map.insert(
         "__metadata__".into(),
@@ -172,8 +173,8 @@ fn header(sites: &[(Site, usize)], rows: usize) -> Vec<u8> {
     );
     let mut at = 0usize;
     for (site, width) in sites {
-        let end = at + rows * width * 4;
-        let entry = json!({ "dtype": "F32", "shape": [rows, width], "data_offsets": [at, end] });
+        let end = at + rows * width * dtype.size();
+        let entry = json!({ "dtype": dtype.tag(), "shape": [rows, width], "data_offsets": [at, end] });
         map.insert(site.to_string(), entry);
         at = end;
     }
