@@ -58,7 +58,8 @@ fn every_command_explains_itself_with_examples() {
 #[test]
 fn capture_writes_a_tensor_per_site_and_a_row_table_and_nothing_else() {
     let dir = with_prompts();
-    let args = ["capture", "--prompts", "p.jsonl", "--sites", "resid_post.0..1,logits", "--template-tokens", "--out", "o"];
+    let args =
+        ["capture", "--prompts", "p.jsonl", "--sites", "resid_post.0..1,logits", "--template-tokens", "--out", "o"];
     let (code, out, err) = run(dir.path(), &args);
     assert!(code == 0 && out.is_empty(), "{err}");
     let o = dir.path().join("o");

@@ -57,7 +57,7 @@ enum Command {
     /// Keep activations of prompts
     Capture(capture::CaptureArgs),
     /// Join the parts of a capture that was dealt out
-    //    CaptureMerge(capture::MergeArgs),
+    CaptureMerge(capture::MergeArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Train a model from a recipe
@@ -143,7 +143,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => study::run(args),
         Command::Check(args) => study::check(args),
         Command::Capture(args) => capture::capture(args),
-        //  Command::CaptureMerge(args) => capture::capture_merge(args),
+        Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Generate(args) => generate::generate(args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),

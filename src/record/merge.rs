@@ -40,12 +40,7 @@ const AT_ONCE: u64 = 16 << 20;
 ///
 /// # Errors
 /// A part that is missing, unfinished, damaged or of another plan; a folder that holds something else.
-pub fn merge(
-    disk: Arc<dyn Disk>,
-    parts: &[PathBuf],
-    out: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Merged> {
+pub fn merge(disk: Arc<dyn Disk>, parts: &[PathBuf], out: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Merged> {
     let sources = sources(parts)?;
     let first = &sources[0].manifest;
     for s in &sources {
@@ -74,7 +69,8 @@ pub fn merge(
         tables.push(join_keys(&sources, out)?);
     }
     tables.extend(join_sums(&sources, out)?);
-    let manifest = Manifest { rows: if files.is_empty() { 0 } else { rows }, files, tables, part: None, ..first.clone() };
+    let manifest =
+        Manifest { rows: if files.is_empty() { 0 } else { rows }, files, tables, part: None, ..first.clone() };
     manifest.write(out)?;
     describe(&mut run, &sources, &manifest)?;
     write_json(&out.join("run.json"), &run)?;
@@ -149,8 +145,12 @@ fn copy_rows(
 ) -> Result<(Vec<crate::store::manifest::RowFile>, usize)> {
     let first = &sources[0].manifest;
     let is_kept = sources.iter().any(|s| s.manifest.rows > 0);
-    let mut layout =
-        Layout { sites: first.sites.clone(), dtype: first.dtype, units: vec![], shard_bytes: sources[0].part.shard_bytes };
+    let mut layout = Layout {
+        sites: first.sites.clone(),
+        dtype: first.dtype,
+        units: vec![],
+        shard_bytes: sources[0].part.shard_bytes,
+    };
     let most = (AT_ONCE / layout.row_bytes().max(1)).max(1) as usize;
     let mut chunks = Vec::new();
     for (source, at, count) in if is_kept { runs(sources)? } else { vec![] } {

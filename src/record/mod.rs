@@ -3,12 +3,12 @@
 mod about;
 mod folder;
 mod keys;
-//mod merge;
+mod merge;
 mod sums;
 
 pub use folder::{Found, Report, SHARED};
 pub use keys::{Known, Records, RowKeys};
-//pub use merge::{Merged, merge};
+pub use merge::{Merged, merge};
 pub use sums::part;
 
 use crate::axes::Dims;

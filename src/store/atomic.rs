@@ -62,6 +62,11 @@ impl Appending {
         }
     }
 
+    /// The file itself, for what is not written in order; none once it is finished.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
     /// Puts the whole file in its place; it survives a power cut.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ pub fn head(sites: &[Width], dtype: Stored, rows: usize) -> (Vec<u8>, Vec<u64>) 
     for Width { site, width } in sites {
         let at = ends[ends.len() - 1];
         let end = at + rows * width * dtype.size();
-        let entry = json!({ "dtype": dtype.in_safetensors(), "shape": [rows, width], "data_offsets": [at, end] });
+        let entry = json!({ "dtype": dtype.tag(), "shape": [rows, width], "data_offsets": [at, end] });
         map.insert(site.to_string(), entry);
         ends.push(end);
     }

@@ -29,15 +29,6 @@ impl Stored {
     pub fn size(self) -> usize {
         if self == Stored::F32 { 4 } else { 2 }
     }
-
-    /// Its name in safetensors files.
-    pub fn in_safetensors(self) -> &'static str {
-        match self {
-            Stored::F32 => "F32",
-            Stored::F16 => "F16",
-            Stored::Bf16 => "BF16",
-        }
-    }
 }
 
 /// The width of a site's rows.

@@ -3,10 +3,10 @@
 mod args;
 mod ask;
 mod forecast;
-//mod merge;
+mod merge;
 
 pub use args::CaptureArgs;
-//pub use merge::{MergeArgs, capture_merge};
+pub use merge::{MergeArgs, capture_merge};
 
 use super::progress::Bar;
 use super::read_text;
