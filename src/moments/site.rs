@@ -181,10 +181,11 @@ impl pulp::WithSimd for Merge<'_> {
         let n = theirs.mean.len();
         let (mean, mean_low) = (&mut ours.mean[..n], &mut ours.mean_low[..n]);
         let (m2, m2_low) = (&mut ours.m2[..n], &mut ours.m2_low[..n]);
-        let (their_low, their_m2, their_m2_low) = (&theirs.mean_low[..n], &theirs.m2[..n], &theirs.m2_low[..n]);
+        let (their_mean, their_low) = (&theirs.mean[..n], &theirs.mean_low[..n]);
+        let (their_m2, their_m2_low) = (&theirs.m2[..n], &theirs.m2_low[..n]);
         for i in 0..n {
             let low = f64::from(their_low[i]) - f64::from(mean_low[i]);
-            let apart = (theirs.mean[i] - mean[i]) + low;
+            let apart = (their_mean[i] - mean[i]) + low;
             grow(&mut mean[i], &mut mean_low[i], step.share * apart);
             grow(&mut m2[i], &mut m2_low[i], step.gain * apart * apart + f64::from(their_m2_low[i]));
             grow(&mut m2[i], &mut m2_low[i], their_m2[i]);
