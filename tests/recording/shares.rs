@@ -79,11 +79,11 @@ fn parts_that_do_not_make_a_whole_are_refused_by_name() {
     let e = run(&recording(&model, Share { index: 0, of: 2 }), &Faulty::new(None, 0), &parts[1], None).unwrap_err();
     assert!(e.to_string().contains("another share"), "{e}");
 
-    let file = parts[1].join("activations.safetensors");
+    let file = parts[1].join("activations-00001.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 4;
     std::fs::write(&file, bytes).unwrap();
-    refused(&parts, "activations.safetensors is not what was written");
+    refused(&parts, "activations-00001.safetensors is not what was written");
     run(&recording(&model, Share { index: 1, of: 2 }), &Faulty::new(None, 0), &parts[1], None).unwrap();
     merge(Arc::new(Real), &parts, &out, &mut |_, _| {}).unwrap();
     for (name, bytes) in contents(&whole) {
