@@ -3,7 +3,7 @@
 use crate::checkpoint::{SHAPES, checkpoint};
 use crate::peer::Done;
 use personascope::axes::Pick;
-use personascope::capture::select;
+use personascope::capture::{Names, Selection};
 use personascope::model::{Model, Source};
 use personascope::text::Message;
 use personascope::world::{ConversationOptions, SystemPrompt, World};
@@ -83,8 +83,11 @@ fn conversations(count: usize) -> Done<Prompts> {
         let first = whole.turns.iter().position(|t| t.role == "assistant").ok_or("nobody replies")?;
         let last = (0..messages.len()).rev().find(fits).unwrap_or(first);
         let encoded = model.text.chat(&messages[..=last], false)?;
-        let kept: Vec<Range<usize>> =
-            select(Pick::MeanResponse, &i.to_string(), &encoded)?.into_iter().map(|k| k.range).collect();
+        let kept: Vec<Range<usize>> = Selection::from(Pick::MeanResponse)
+            .rows(&i.to_string(), &encoded, &Names::default())?
+            .iter()
+            .map(|k| k.range())
+            .collect();
         let [range] = &kept[..] else { return Err(format!("conversation {i} has {} ranges", kept.len()).into()) };
         all.1.push((range.start, range.end));
         all.0.push(encoded.tokens);
