@@ -9,6 +9,7 @@ mod chatting;
 mod doctor;
 mod generate;
 mod inspect;
+mod moments;
 mod out;
 mod parity;
 mod progress;
@@ -58,6 +59,8 @@ enum Command {
     Capture(capture::CaptureArgs),
     /// Join the parts of a capture that was dealt out
     CaptureMerge(capture::MergeArgs),
+    /// Take means, variances and projections of stored rows, by group
+    Moments(moments::MomentsArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Train a model from a recipe
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => study::run(args),
         Command::Check(args) => study::check(args),
         Command::Capture(args) => capture::capture(args),
+        Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Generate(args) => generate::generate(args),
         Command::Pretrain(args) => train::pretrain_command(args),

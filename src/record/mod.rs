@@ -4,11 +4,13 @@ mod about;
 mod folder;
 mod keys;
 mod merge;
+mod stored;
 mod sums;
 
 pub use folder::{Found, Report, SHARED};
 pub use keys::{Known, Records, RowKeys};
 pub use merge::{Merged, merge};
+pub use stored::moments_of;
 pub use sums::part;
 
 use crate::axes::Dims;

@@ -15,6 +15,7 @@ use crate::text::prompts::{Body, Prompt};
 use crate::unit::{self, Item, Plan, Share, Task};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,7 +69,10 @@ pub fn recording<'m>(
     let widths: Vec<Width> = sites.iter().map(|s| Width { site: *s, width: dims.width(*s) }).collect();
     let moments = match args.keep {
         Keep::Rows => None,
-        _ => Some(moments(&args.moments, &keys, &items, &widths)?),
+        _ => {
+            let cell = |row: usize, column: &str| keys.cell(&items, row, column);
+            Some(moments_over(&args.moments, keys.rows(), &keys.columns(), &widths, cell)?)
+        }
     };
     let max_batch_tokens = args.max_batch_tokens as usize;
     let plan = Plan { model, task: Task::Capture { sites }, edits: vec![], items, max_batch_tokens };
@@ -91,11 +95,15 @@ fn refuse_contradictions(args: &CaptureArgs) -> Result<()> {
     Err(Error::refused(refused.0, refused.1))
 }
 
-/// The moments that are asked for, over rows with these keys.
-fn moments(args: &MomentArgs, keys: &RowKeys, items: &[Item], sites: &[Width]) -> Result<Moments> {
-    let cell = |row: usize, column: &str| keys.cell(items, row, column);
-    let (known, rows) = (keys.columns(), keys.rows());
-    let grouping = Grouping::new(rows, &args.by, args.filter.as_ref(), args.weight.as_deref(), &known, cell)?;
+/// The moments that are asked for, over rows that have the `known` columns; `cell` gives their values.
+pub fn moments_over<'a>(
+    args: &MomentArgs,
+    rows: usize,
+    known: &[String],
+    sites: &[Width],
+    cell: impl Fn(usize, &str) -> Cow<'a, str>,
+) -> Result<Moments> {
+    let grouping = Grouping::new(rows, &args.by, args.filter.as_ref(), args.weight.as_deref(), known, cell)?;
     let (shape, directions) = shape(args, sites)?;
     check_columns(&args.by, !directions.is_empty())?;
     Ok(Moments { shape: Arc::new(shape), grouping, directions, min_count: args.min_count })
@@ -107,7 +115,7 @@ const FULL: usize = 1024;
 const SKETCHED: usize = 64;
 
 /// What is kept at these sites, and the names of the directions.
-pub fn shape(args: &MomentArgs, sites: &[Width]) -> Result<(Shape, Vec<String>)> {
+fn shape(args: &MomentArgs, sites: &[Width]) -> Result<(Shape, Vec<String>)> {
     let widest = sites.iter().map(|s| s.width).max().unwrap_or(0);
     let scatter = match args.covariance {
         Covariance::None => Scatter::None,

@@ -5,7 +5,8 @@ mod ask;
 mod forecast;
 mod merge;
 
-pub use args::CaptureArgs;
+pub use args::{CaptureArgs, MomentArgs};
+pub use ask::moments_over;
 pub use merge::{MergeArgs, capture_merge};
 
 use super::progress::Bar;
