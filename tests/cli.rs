@@ -44,9 +44,20 @@ fn every_command_explains_itself_with_examples() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, _) = run(dir.path(), &["--help"]);
     assert!(code == 0 && out.contains("Examples:"));
-    for command in
-        ["demo", "run", "check", "capture", "generate", "inspect", "template", "world", "pretrain", "finetune"]
-    {
+    for command in [
+        "demo",
+        "run",
+        "check",
+        "capture",
+        "capture-merge",
+        "moments",
+        "generate",
+        "inspect",
+        "template",
+        "world",
+        "pretrain",
+        "finetune",
+    ] {
         assert!(out.contains(command));
         let (code, out, _) = run(dir.path(), &[command, "--help"]);
         assert!(code == 0 && out.contains("Examples:"), "{command}: {out}");

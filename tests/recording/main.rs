@@ -1,5 +1,6 @@
 //! Captures into folders: whatever happens on the way, dealt out or not, the same bytes.
 
+mod commands;
 mod disk;
 mod faults;
 mod memory;
