@@ -32,6 +32,19 @@ impl Bar {
         Bar { bar, resumed: false }
     }
 
+    /// A bar over bytes; none for what is done in a moment.
+    pub fn bytes(what: &'static str, n: u64) -> Bar {
+        const A_MOMENT: u64 = 64 << 20;
+        let target = if n < A_MOMENT { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(n), target);
+        let style = ProgressStyle::with_template(
+            "{msg:<24} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}",
+        );
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Bar { bar, resumed: false }
+    }
+
     /// Moves on by so many of them.
     pub fn forward(&self, n: u64) {
         self.bar.inc(n);
