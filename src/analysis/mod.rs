@@ -6,6 +6,7 @@ pub mod clustered;
 pub mod contrast;
 pub mod dose;
 pub mod drift;
+pub mod group_map;
 pub mod interval;
 pub mod map;
 pub mod nulls;

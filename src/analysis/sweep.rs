@@ -1,10 +1,10 @@
 //! One trait over all layers: contrast vectors fitted on some groups, scored on others, with null and wording baseline.
 
-use super::clustered::ClusteredAuroc;
-use super::contrast::{contrast_weights, is_constant, means_of, rows_f64};
+mod plan;
+
 use super::score::{Gain, Score, interval_cells};
-use super::split::{Groups, Split, stratified_folds, stratified_split};
-use super::stats::{auroc, benjamini_hochberg, mean};
+use super::split::Groups;
+use super::stats::benjamini_hochberg;
 use super::wording::{CONSTANT, TokenCounts, wording_scores};
 use crate::acts::Activations;
 use crate::axes::{Pick, Site};
@@ -12,8 +12,7 @@ use crate::direction::Direction;
 use crate::error::{Error, Result};
 use crate::rng::stream;
 use crate::table::{Cell, Table};
-use ndarray::{Array1, Array2};
-use rand::seq::SliceRandom;
+use plan::Plan;
 
 /// How a sweep splits, resamples and shuffles.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +68,7 @@ pub struct Sweep {
 /// the training groups scores the held-out *rows* by projection; the interval resamples held-out groups. The null
 /// shuffles labels over groups, within the training and within the held-out groups so that the split keeps its counts,
 /// and refits and rescores each time. A site where all rows are the same scores 0.5 with the reason `constant`; a class
-/// that is missing on a side gives empty scores with a reason.
+/// that is missing on a side gives empty scores with a reason. Without `counts` the wording has no score.
 ///
 /// Cost per site: two products `[rows, d_model] x [d_model, training groups]`; refits are then weighted sums of their
 /// columns.
@@ -79,21 +78,41 @@ pub struct Sweep {
 pub fn sweep(
     name: &str,
     layers: &[Activations],
-    counts: &TokenCounts,
+    counts: Option<&TokenCounts>,
     positive: &dyn Fn(&str) -> bool,
     options: &SweepOptions,
 ) -> Result<Sweep> {
     let first = check(layers, counts, options)?;
-    let groups = Groups::of(&first.keys);
-    let labels: Vec<bool> = groups.names.iter().map(|g| positive(g)).collect();
-    let of = |purpose: &str| stream(options.seed, &format!("sweep/{name}/{purpose}"));
-    let split = stratified_split(&labels, options.train_fraction, &mut of("split"));
-    let plan = Plan::new(name, &groups, labels, split, options, &mut of("folds"), &mut of("null"));
+    let labels: Vec<bool> = first.keys.iter().map(|k| positive(&k.group)).collect();
+    sweep_rows(name, layers, counts, &labels, options)
+}
 
-    let row_labels: Vec<bool> = groups.of_row.iter().map(|&g| plan.labels[g]).collect();
-    let (wording, wording_pairs) = match plan.missing() {
-        Some(reason) => (Score::missing(reason), None),
-        None => match wording_scores(counts, &row_labels, &plan.train_rows, &plan.test_rows) {
+/// [`sweep`] with a label for each row, so that a group may have rows of both classes: a question that was asked under
+/// either instruction. Such a group is on one side of the split as a whole; its rows of either class have one mean each
+/// and weigh as a group of that class does; the null swaps its two classes, or not, by a coin.
+///
+/// # Errors
+/// Those of [`sweep`]; another number of labels than of rows.
+pub fn sweep_rows(
+    name: &str,
+    layers: &[Activations],
+    counts: Option<&TokenCounts>,
+    labels: &[bool],
+    options: &SweepOptions,
+) -> Result<Sweep> {
+    let first = check(layers, counts, options)?;
+    if labels.len() != first.keys.len() {
+        let (found, expected) = (vec![labels.len()], vec![first.keys.len()]);
+        return Err(Error::Shape { place: "sweep".into(), name: "labels".into(), found, expected });
+    }
+    let groups = Groups::of(&first.keys);
+    let of = |purpose: &str| stream(options.seed, &format!("sweep/{name}/{purpose}"));
+    let plan = Plan::new(name, &groups, labels, options, &of);
+
+    let (wording, wording_pairs) = match (plan.missing(), counts) {
+        (Some(reason), _) => (Score::missing(reason), None),
+        (None, None) => (Score::missing("the words of the rows are not known"), None),
+        (None, Some(counts)) => match wording_scores(counts, labels, &plan.train_rows, &plan.test_rows) {
             Ok(scores) => {
                 let pairs = plan.pairs(&scores);
                 (Score::of(&pairs, &[], options.bootstrap, &mut of("bootstrap")), Some(pairs))
@@ -112,30 +131,43 @@ pub fn sweep(
             layer
         })
         .collect();
-    let mut best = 0;
-    for (i, layer) in scored.iter().enumerate() {
-        // `None` is below every score.
-        if layer.train_auroc > scored[best].train_auroc {
-            best = i;
-        }
-    }
-    let count = |side: &[usize]| side.iter().filter(|&&g| plan.labels[g]).count();
     Ok(Sweep {
         name: name.into(),
         pick: first.pick,
+        best: best(&scored),
         layers: scored,
-        best,
         wording,
         train_groups: groups.names_of(&plan.split.train),
         test_groups: groups.names_of(&plan.split.test),
-        positives: (count(&plan.split.train), count(&plan.split.test)),
+        positives: plan.positives(),
     })
+}
+
+/// The place of the largest `train_auroc`, the first of equals.
+fn best(layers: &[LayerScore]) -> usize {
+    let mut best = 0;
+    for (i, layer) in layers.iter().enumerate() {
+        // `None` is below every score.
+        if layer.train_auroc > layers[best].train_auroc {
+            best = i;
+        }
+    }
+    best
 }
 
 impl Sweep {
     /// The chosen layer.
     pub fn chosen(&self) -> &LayerScore {
         &self.layers[self.best]
+    }
+
+    /// The sweep over these layers and those of another sweep of the same rows, name and options: what one sweep over all
+    /// of them gives. So a site can be read, swept and let go before the next.
+    #[must_use]
+    pub fn join(mut self, other: Sweep) -> Sweep {
+        self.layers.extend(other.layers);
+        self.best = best(&self.layers);
+        self
     }
 }
 
@@ -174,155 +206,11 @@ pub fn sweep_table(name: &str, sweeps: &[Sweep]) -> Table {
     table
 }
 
-/// Everything about a sweep that does not depend on the site.
-struct Plan<'a> {
-    name: &'a str,
-    options: &'a SweepOptions,
-    labels: Vec<bool>,
-    split: Split,
-    /// Training rows and, for each, the place of its group in `split.train`.
-    train_rows: Vec<usize>,
-    train_place: Vec<usize>,
-    /// Test rows and, for each, the place of its group in `split.test`.
-    test_rows: Vec<usize>,
-    test_place: Vec<usize>,
-    /// Lists of rows of the training groups.
-    train_lists: Vec<Vec<usize>>,
-    /// Fold of each training group.
-    folds: Option<Vec<usize>>,
-    /// Shuffled labels of (training groups, test groups).
-    shuffles: Vec<(Vec<bool>, Vec<bool>)>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(
-        name: &'a str,
-        groups: &Groups,
-        labels: Vec<bool>,
-        split: Split,
-        options: &'a SweepOptions,
-        fold_rng: &mut impl rand::Rng,
-        null_rng: &mut impl rand::Rng,
-    ) -> Plan<'a> {
-        let place = |side: &[usize]| -> Vec<usize> {
-            side.iter().enumerate().flat_map(|(p, &g)| std::iter::repeat_n(p, groups.rows[g].len())).collect()
-        };
-        let of = |side: &[usize]| -> Vec<bool> { side.iter().map(|&g| labels[g]).collect() };
-        let (mut train_labels, mut test_labels) = (of(&split.train), of(&split.test));
-        let folds = stratified_folds(&train_labels, options.folds, fold_rng);
-        let mut shuffle = || {
-            train_labels.shuffle(null_rng);
-            test_labels.shuffle(null_rng);
-            (train_labels.clone(), test_labels.clone())
-        };
-        Plan {
-            shuffles: (0..options.permutations).map(|_| shuffle()).collect(),
-            train_rows: groups.rows_of(&split.train),
-            train_place: place(&split.train),
-            test_rows: groups.rows_of(&split.test),
-            test_place: place(&split.test),
-            train_lists: split.train.iter().map(|&g| groups.rows[g].clone()).collect(),
-            folds,
-            name,
-            options,
-            labels,
-            split,
-        }
-    }
-
-    fn train_labels(&self) -> Vec<bool> {
-        self.split.train.iter().map(|&g| self.labels[g]).collect()
-    }
-
-    fn test_labels(&self) -> Vec<bool> {
-        self.split.test.iter().map(|&g| self.labels[g]).collect()
-    }
-
-    /// Why nothing can be scored, if so.
-    fn missing(&self) -> Option<String> {
-        for (side, labels) in [("training", self.train_labels()), ("held-out", self.test_labels())] {
-            for (word, class) in [("with", true), ("without", false)] {
-                if !labels.contains(&class) {
-                    return Some(format!("no {side} group {word} {}", self.name));
-                }
-            }
-        }
-        None
-    }
-
-    /// Pairs of test rows by their scores.
-    fn pairs(&self, scores: &[f64]) -> ClusteredAuroc {
-        let labels = self.test_labels();
-        let of_row: Vec<bool> = self.test_place.iter().map(|&p| labels[p]).collect();
-        ClusteredAuroc::new(scores, &of_row, &self.test_place, labels.len(), None)
-    }
-
-    fn layer(&self, acts: &Activations) -> (LayerScore, Option<ClusteredAuroc>) {
-        let empty =
-            |held_out, train_auroc| LayerScore { site: acts.site, train_auroc, held_out, gain: None, direction: None };
-        if let Some(reason) = self.missing() {
-            return (empty(Score::missing(reason), None), None);
-        }
-        if is_constant(acts) {
-            return (empty(Score::chance(CONSTANT), Some(0.5)), None);
-        }
-        let means = means_of(acts, &self.train_lists);
-        let train = rows_f64(acts, &self.train_rows).dot(&means.t());
-        let test = rows_f64(acts, &self.test_rows).dot(&means.t());
-        let labels = self.train_labels();
-        let weights = contrast_weights(&labels).unwrap_or_else(|| Array1::zeros(labels.len()));
-        let (positive, negative) = (self.name.to_string(), format!("not {}", self.name));
-        let origin = format!(
-            "difference of means, {} training groups against {}",
-            labels.iter().filter(|l| **l).count(),
-            labels.iter().filter(|l| !**l).count()
-        );
-        let raw = weights.dot(&means);
-        let Ok(direction) = Direction::new(acts.site, acts.pick, &raw, &positive, &negative, &origin) else {
-            return (empty(Score::chance("both classes have the same mean"), Some(0.5)), None);
-        };
-        let pairs = self.pairs(&test.dot(&weights).to_vec());
-        let null = self.null(&test);
-        let mut rng = stream(self.options.seed, &format!("sweep/{}/bootstrap", self.name));
-        let held_out = Score::of(&pairs, &null, self.options.bootstrap, &mut rng);
-        let train_auroc = self.cross_validated(&train);
-        (LayerScore { site: acts.site, train_auroc, held_out, gain: None, direction: Some(direction) }, Some(pairs))
-    }
-
-    /// Mean AUROC over the folds of the training groups; `train` is `[training row, training group]`.
-    fn cross_validated(&self, train: &Array2<f64>) -> Option<f64> {
-        let (folds, labels) = (self.folds.as_ref()?, self.train_labels());
-        let scores: Vec<f64> = (0..=*folds.iter().max()?)
-            .filter_map(|fold| {
-                let fitted: Vec<usize> = (0..labels.len()).filter(|&g| folds[g] != fold).collect();
-                let weights = contrast_weights(&fitted.iter().map(|&g| labels[g]).collect::<Vec<_>>())?;
-                let mut all = Array1::zeros(labels.len());
-                fitted.iter().zip(&weights).for_each(|(&g, &w)| all[g] = w);
-                let rows: Vec<usize> = (0..train.nrows()).filter(|&r| folds[self.train_place[r]] == fold).collect();
-                let scores: Vec<f64> = rows.iter().map(|&r| train.row(r).dot(&all)).collect();
-                auroc(&scores, &rows.iter().map(|&r| labels[self.train_place[r]]).collect::<Vec<_>>())
-            })
-            .collect();
-        mean(&scores)
-    }
-
-    /// Held-out AUROC under shuffled labels; `test` is `[test row, training group]`.
-    fn null(&self, test: &Array2<f64>) -> Vec<f64> {
-        let mut weights = Array2::zeros((self.split.train.len(), self.shuffles.len()));
-        for (mut column, (labels, _)) in weights.columns_mut().into_iter().zip(&self.shuffles) {
-            if let Some(w) = contrast_weights(labels) {
-                column.assign(&w);
-            }
-        }
-        let scores = test.dot(&weights);
-        let score = |(column, (_, labels)): (ndarray::ArrayView1<f64>, &(Vec<bool>, Vec<bool>))| {
-            auroc(&column.to_vec(), &self.test_place.iter().map(|&p| labels[p]).collect::<Vec<_>>())
-        };
-        scores.columns().into_iter().zip(&self.shuffles).filter_map(score).collect()
-    }
-}
-
-fn check<'a>(layers: &'a [Activations], counts: &TokenCounts, options: &SweepOptions) -> Result<&'a Activations> {
+fn check<'a>(
+    layers: &'a [Activations],
+    counts: Option<&TokenCounts>,
+    options: &SweepOptions,
+) -> Result<&'a Activations> {
     let Some(first) = layers.first() else {
         return Err(Error::refused("a sweep over no layers", "give activations of at least one site"));
     };
@@ -339,7 +227,7 @@ fn check<'a>(layers: &'a [Activations], counts: &TokenCounts, options: &SweepOpt
             "train_fraction is between 0 and 1, and there are at least 2 folds",
         ));
     }
-    counts.check(first)?;
+    counts.map_or(Ok(()), |c| c.check(first))?;
     Ok(first)
 }
 

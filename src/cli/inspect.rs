@@ -1,5 +1,7 @@
 //! `inspect`: what a file or a model folder holds, and whether it is sound.
 
+mod store;
+
 use super::adapters::AdapterArgs;
 use super::out::say;
 use super::read_text;
@@ -7,13 +9,14 @@ use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::adapter::{CONFIG, Settings, Targets, WEIGHTS};
 use crate::model::{self, Adapter, Model, Source};
+use crate::store::manifest::MANIFEST;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, tensor::Metadata};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
-  personascope inspect acts                            a folder that `capture` wrote
+  personascope inspect acts                            a folder that `capture` or `import` wrote: every checksum
   personascope inspect acts/activations.safetensors    tensors, shapes, norms, values that are no numbers
   personascope inspect adapters/warm                   a LoRA adapter: ranks, scales, modules
   personascope inspect toyworld                        a model: the embedded one, a folder, or org/name on the hub
@@ -37,6 +40,9 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
     }
     if path.join(CONFIG).is_file() {
         return adapter(&path);
+    }
+    if path.join(MANIFEST).is_file() {
+        return store::store(&path);
     }
     if path.is_dir() {
         let run = path.join("run.json");
@@ -121,7 +127,12 @@ fn patterns<T: std::fmt::Display>(list: &[(String, T)]) -> String {
     if all.is_empty() { "none".into() } else { all.join(", ") }
 }
 
+/// A folder that an older version wrote.
 fn folder(dir: &Path) -> Result<bool> {
+    eprintln!(
+        "note: no {MANIFEST} in {}: an older version wrote it, and there are no checksums to verify",
+        dir.display()
+    );
     let run = dir.join("run.json");
     let text = read_text(&run)?;
     let value: Value = serde_json::from_str(&text)

@@ -3,11 +3,14 @@
 //! Exit codes: 0 done, 1 ran but a check failed, 2 could not run.
 
 mod adapters;
+mod analyse;
 mod bench;
 mod capture;
 mod chatting;
 mod doctor;
+mod export;
 mod generate;
+mod import;
 mod inspect;
 mod moments;
 mod out;
@@ -42,7 +45,8 @@ const EXAMPLES: &str = "Examples:
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
-  personascope inspect acts/activations.safetensors
+  personascope inspect acts                                                  what it holds, and whether it is sound
+  personascope analyse acts --contrast persona=evil,good --group question --out results
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -61,6 +65,12 @@ enum Command {
     CaptureMerge(capture::MergeArgs),
     /// Take means, variances and projections of stored rows, by group
     Moments(moments::MomentsArgs),
+    /// Contrasts and maps of a store, with null and interval
+    Analyse(analyse::AnalyseArgs),
+    /// Write a store, or some of it, as npz, csv, safetensors or parquet
+    Export(export::ExportArgs),
+    /// Bring activations made elsewhere into a store
+    Import(import::ImportArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Train a model from a recipe
@@ -148,6 +158,9 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::capture(args),
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
+        Command::Analyse(args) => analyse::analyse(args),
+        Command::Export(args) => export::export(args),
+        Command::Import(args) => import::import(args),
         Command::Generate(args) => generate::generate(args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),

@@ -32,9 +32,11 @@ impl Bar {
         Bar { bar, resumed: false }
     }
 
-    /// A bar over bytes.
-    pub fn bytes(what: &'static str) -> Bar {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    /// A bar over bytes; none for what is done in a moment.
+    pub fn bytes(what: &'static str, n: u64) -> Bar {
+        const A_MOMENT: u64 = 64 << 20;
+        let target = if n < A_MOMENT { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(n), target);
         let style = ProgressStyle::with_template(
             "{msg:<24} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}",
         );

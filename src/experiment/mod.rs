@@ -14,6 +14,7 @@ mod prompts;
 mod report;
 mod spec;
 mod steering;
+mod stored;
 mod trait_layers;
 mod work;
 mod write;
@@ -22,8 +23,9 @@ pub use findings::{Drawn, Findings};
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers};
+pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
-pub use write::{Exports, write};
+pub use write::{Exports, write, write_to};
 
 use crate::error::Result;
 use crate::model::Model;

@@ -1,6 +1,6 @@
 //! Persona space: role vectors, their components, the assistant axis and the place of the default assistant.
 
-mod draw;
+pub(super) mod draw;
 
 use super::cells::{estimate, num, round, row, said};
 use super::findings::Found;

@@ -14,7 +14,6 @@ use crate::analysis::contrast::contrast;
 use crate::analysis::dose::{Arm, Outcome, dose_response, dose_table, threshold_table, thresholds};
 use crate::analysis::nulls::random_direction;
 use crate::analysis::sweep::{Sweep, SweepOptions, sweep};
-use crate::analysis::wording::TokenCounts;
 use crate::axes::{Pick, Site};
 use crate::direction::Direction;
 use crate::error::{Error, Result};
@@ -75,8 +74,8 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let (world, seed) = (World::toyworld(), plan.spec.seed);
     let traits = s.traits.iter().map(|t| world.trait_named(t)).collect::<Result<Vec<_>>>()?;
     let prompts = plan.persona_prompts(work.model, (s.group, s.personas), s.questions, work.threads())?;
-    let (layers, counts) = last_prompts(plan, work, &prompts)?;
-    let (site, chosen) = choose(plan, s, &traits, &layers, &counts, work.threads())?;
+    let (layers, _) = last_prompts(plan, work, &prompts)?;
+    let (site, chosen) = choose(plan, s, &traits, &layers, work.threads())?;
     let acts = layers
         .iter()
         .find(|a| a.site == site)
@@ -116,7 +115,6 @@ fn choose(
     s: &Settings,
     traits: &[TraitId],
     layers: &[Activations],
-    counts: &TokenCounts,
     threads: usize,
 ) -> Result<(Site, Table)> {
     let world = World::toyworld();
@@ -129,10 +127,9 @@ fn choose(
         permutations,
         seed: plan.spec.seed,
     };
-    let empty = TokenCounts { keys: counts.keys.clone(), rows: vec![Vec::new(); counts.rows.len()] };
     let sweeps: Vec<Sweep> = parallel(traits, threads, |t| {
         let has = |g: &str| world.persona(g).is_ok_and(|p| p.has(*t));
-        sweep(&world.trait_at(*t).name, layers, &empty, &has, &options)
+        sweep(&world.trait_at(*t).name, layers, None, &has, &options)
     })?;
     let mut table = Table::new("site_choice", &["trait", "site", "train_auroc", "chosen_for_trait", "used"]);
     // With too few personas there is no choice, and the first layer stands for none.

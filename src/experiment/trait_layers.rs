@@ -1,7 +1,7 @@
 //! Which layers know a persona's traits: contrast vectors on held-out personas, before a word of the reply is there and
 //! over the model's own replies.
 
-mod draw;
+pub(super) mod draw;
 
 use super::cells::{estimate, mean, null, num, round, rows, said};
 use super::findings::Found;
@@ -61,7 +61,7 @@ pub(super) fn run(plan: &Plan, s: &TraitLayers, work: &mut Work<'_, '_>) -> Resu
     let jobs: Vec<_> = [&before, &over].into_iter().flat_map(|d| ids.iter().map(move |t| (d, *t))).collect();
     let sweeps: Vec<Sweep> = parallel(&jobs, work.threads(), |((acts, counts), t)| {
         let has = |group: &str| world.persona(group).is_ok_and(|p| p.has(*t));
-        sweep(&world.trait_at(*t).name, acts, counts, &has, &options)
+        sweep(&world.trait_at(*t).name, acts, Some(counts), &has, &options)
     })?;
     let layers = sweep_table("layers", &sweeps);
     let vectors = sweeps.iter().flat_map(|s| s.layers.iter().filter_map(|l| l.direction.clone())).collect();

@@ -39,8 +39,21 @@ pub fn write(
     exports: Exports,
     extra: &Value,
 ) -> Result<Vec<PathBuf>> {
-    let dir = notebooks.join(&findings.stem);
-    create_dir(&dir)?;
+    write_to(findings, &notebooks.join(&findings.stem), figures, exports, extra)
+}
+
+/// [`write`] with the folder of the tables named outright.
+///
+/// # Errors
+/// The same.
+pub fn write_to(
+    findings: &Findings,
+    dir: &Path,
+    figures: &Path,
+    exports: Exports,
+    extra: &Value,
+) -> Result<Vec<PathBuf>> {
+    create_dir(dir)?;
     create_dir(figures)?;
     let mut written = Vec::new();
     let mut put = |path: PathBuf, bytes: &[u8]| -> Result<()> {
@@ -82,7 +95,10 @@ pub(super) fn record(findings: &Findings, extra: &Value) -> Value {
         }
     }
     let t = &findings.tally;
-    record["work"] = json!({ "units": t.units, "rows_computed": t.rows_computed, "rows_resumed": t.rows_resumed });
+    // What reads a store does no work in units.
+    if t.units > 0 {
+        record["work"] = json!({ "units": t.units, "rows_computed": t.rows_computed, "rows_resumed": t.rows_resumed });
+    }
     record
 }
 

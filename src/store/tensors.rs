@@ -110,8 +110,9 @@ impl TensorFile {
     pub fn read_at(&self, at: u64, out: &mut [u8]) -> Result<()> {
         #[cfg(unix)]
         let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, out, at);
+        // Elsewhere a handle has one position, which threads would share.
         #[cfg(not(unix))]
-        let read = (&self.file).seek(SeekFrom::Start(at)).and_then(|_| (&self.file).read_exact(out));
+        let read = File::open(&self.path).and_then(|mut f| f.seek(SeekFrom::Start(at)).and_then(|_| f.read_exact(out)));
         read.map_err(|e| Error::io("read", &self.path, e))
     }
 

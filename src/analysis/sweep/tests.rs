@@ -1,7 +1,9 @@
 use super::*;
 use crate::acts::RowKey;
+use crate::analysis::stats::auroc;
 use crate::analysis::testing::{planted, positive};
 use rand::Rng;
+use rand::seq::SliceRandom;
 
 /// Token counts without a word of the trait.
 fn counts(acts: &Activations, seed: u64) -> TokenCounts {
@@ -15,7 +17,7 @@ fn options(seed: u64) -> SweepOptions {
 }
 
 fn run(layers: &[Activations], o: &SweepOptions) -> Sweep {
-    sweep("trait", layers, &counts(&layers[0], 1), &positive, o).unwrap()
+    sweep("trait", layers, Some(&counts(&layers[0], 1)), &positive, o).unwrap()
 }
 
 fn at(mut acts: Activations, layer: usize) -> Activations {
@@ -92,7 +94,7 @@ fn rotating_and_shifting_space_and_permuting_rows_change_nothing() {
     let keys: Vec<RowKey> = order.iter().map(|&r| acts.keys[r].clone()).collect();
     let turned = TokenCounts { keys: keys.clone(), rows: order.iter().map(|&r| words.rows[r].clone()).collect() };
     let shuffled = Activations::new(acts.site, acts.pick, rows, keys).unwrap();
-    same(&sweep("trait", &[shuffled], &turned, &positive, &options(3)).unwrap(), "order of rows");
+    same(&sweep("trait", &[shuffled], Some(&turned), &positive, &options(3)).unwrap(), "order of rows");
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn a_constant_site_scores_one_half_with_a_reason_and_is_not_chosen() {
 fn a_missing_class_gives_an_empty_score_with_a_reason() {
     let acts = planted(8, 12, 3, 6, 4.0);
     let only = |positive: &dyn Fn(&str) -> bool| {
-        sweep("trait", std::slice::from_ref(&acts), &counts(&acts, 1), positive, &options(1)).unwrap()
+        sweep("trait", std::slice::from_ref(&acts), Some(&counts(&acts, 1)), positive, &options(1)).unwrap()
     };
     for (s, reason) in [
         (only(&|_| false), "no training group with trait"),
@@ -157,7 +159,7 @@ fn picks_and_rows_are_never_mixed() {
     let mut other = acts.clone();
     other.pick = Pick::MeanResponse;
     let refused = |layers: &[Activations], words: &TokenCounts, o: &SweepOptions| {
-        sweep("trait", layers, words, &positive, o).unwrap_err().to_string()
+        sweep("trait", layers, Some(words), &positive, o).unwrap_err().to_string()
     };
     assert!(refused(&[acts.clone(), other], &words, &options(1)).contains("different rows"));
     assert!(refused(&[], &words, &options(1)).contains("no layers"));
@@ -166,4 +168,69 @@ fn picks_and_rows_are_never_mixed() {
     assert!(refused(std::slice::from_ref(&acts), &misplaced, &options(1)).contains("do not belong"));
     let whole = SweepOptions { train_fraction: 1.0, ..options(1) };
     assert!(refused(&[acts], &words, &whole).contains("out of range"));
+}
+
+/// `groups` questions, each asked `each` times under either instruction: noise per row and, three times as large, per
+/// question; `signal` along e0 for the first class. The labels of the rows come with them.
+fn crossed(seed: u64, groups: usize, each: usize, signal: f64) -> (Activations, Vec<bool>) {
+    // The group noise of `planted` is of size 1; rows carry no signal of their own there.
+    let mut acts = planted(seed, groups, 2 * each, 8, 0.0);
+    let mut labels = Vec::new();
+    for (r, mut row) in acts.rows.rows_mut().into_iter().enumerate() {
+        let group = (r / (2 * each)) as f32;
+        row[1] += 3.0 * (group * 1.7).sin();
+        labels.push(r % 2 == 0);
+        row[0] += if r % 2 == 0 { signal as f32 } else { 0.0 };
+    }
+    (acts, labels)
+}
+
+#[test]
+fn questions_asked_under_both_instructions_stay_on_one_side_and_their_contrast_is_found() {
+    let (acts, labels) = crossed(1, 16, 4, 3.0);
+    let o = options(1);
+    let s = sweep_rows("evil", std::slice::from_ref(&acts), None, &labels, &o).unwrap();
+    // 16 questions, five eighths of them for training, each with both classes.
+    assert_eq!((s.train_groups.len(), s.test_groups.len(), s.positives), (10, 6, (10, 6)));
+    assert!(s.train_groups.iter().all(|g| !s.test_groups.contains(g)));
+    let l = &s.layers[0];
+    let direction = l.direction.as_ref().unwrap();
+    // The offset of a question is in both of its cells and cancels: what is left is row noise of squared length
+    // 8 * (1/40 + 1/40) = 0.4 beside 9, so the cosine with e0 is about 1/sqrt(1 + 0.35/9) = 0.98.
+    assert!(direction.unit[0] > 0.95, "{}", direction.unit[0]);
+    // Rows differ by 3 with a standard deviation of sqrt(2) (question and row): Phi(3 / 2) = 0.93.
+    assert!((l.held_out.auroc.unwrap() - 0.93).abs() < 0.06, "{:?}", l.held_out);
+    assert!(l.held_out.interval.is_some() && l.train_auroc.unwrap() > 0.85 && l.held_out.p == Some(0.01));
+    assert_eq!(s.wording.reason.as_deref(), Some("the words of the rows are not known"));
+}
+
+#[test]
+fn the_null_of_crossed_groups_is_calibrated() {
+    let (mut hits, mut sum) = (0, 0.0);
+    for seed in 0..100 {
+        let (acts, labels) = crossed(seed, 12, 2, 0.0);
+        let o = SweepOptions { bootstrap: 0, permutations: 39, seed, ..SweepOptions::default() };
+        let s = sweep_rows("none", &[acts], None, &labels, &o).unwrap();
+        hits += usize::from(s.layers[0].held_out.p.unwrap() <= 0.05);
+        sum += s.layers[0].held_out.auroc.unwrap();
+    }
+    // 5 expected of 100: 13 or more in one of 3000 runs.
+    assert!(hits < 13, "{hits} of 100");
+    assert!((sum / 100.0 - 0.5).abs() < 0.04, "{}", sum / 100.0);
+}
+
+#[test]
+fn sites_swept_one_by_one_join_to_the_sweep_over_all() {
+    let layers = [at(planted(1, 24, 3, 8, 0.0), 0), at(planted(2, 24, 3, 8, 4.0), 1)];
+    let all = run(&layers, &options(1));
+    let words = counts(&layers[0], 1);
+    let one = |l: &Activations| sweep("trait", std::slice::from_ref(l), Some(&words), &positive, &options(1)).unwrap();
+    let joined = one(&layers[0]).join(one(&layers[1]));
+    assert_eq!(sweep_table("t", &[joined]), sweep_table("t", &[all]));
+}
+
+#[test]
+fn labels_that_are_not_one_for_each_row_are_refused() {
+    let acts = planted(1, 8, 2, 4, 1.0);
+    assert!(sweep_rows("x", &[acts], None, &[true; 3], &options(1)).is_err());
 }

@@ -26,7 +26,7 @@ pub struct MergeArgs {
 }
 
 pub fn capture_merge(args: MergeArgs) -> Result<bool> {
-    let bar = Bar::bytes("joining");
+    let bar = Bar::bytes("joining", u64::MAX);
     let merged = merge(Arc::new(Real), &args.parts, &args.out, &mut |done, all| bar.reach(done, all))?;
     bar.end();
     let (rows, n, resumed) = (merged.rows, args.parts.len(), merged.rows_resumed);

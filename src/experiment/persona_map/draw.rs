@@ -13,16 +13,8 @@ const NAMED: usize = 5;
 /// Draws the tables of the probe; `site` is the one that is mapped.
 pub(super) fn page(name: &str, site: &str, tables: &[Table], default_prompts: usize) -> Result<Page> {
     let axes = table(tables, "axes");
-    let share = |axis: &str| {
-        let share = row(axes, &[("site", site), ("axis", axis)]).map_or(f64::NAN, |r| num(axes, r, "variance_share"));
-        format!("{axis} ({:.1} % of variance)", 100.0 * share)
-    };
-    let plane = |dots: Vec<Dot>, arrows: Vec<Arrow>| {
-        let (x, y) = (Axis::new(share("PC1")), Axis::new(share("PC2")));
-        Plot::Map(Scatter { x, y, dots, arrows, equal: true, ..Scatter::default() })
-    };
-    let by_helpful = plane(dots(site, tables, true), vec![arrow(site, tables)]);
-    let by_style = plane(dots(site, tables, false), vec![]);
+    let by_helpful = plane(site, axes, dots(site, tables, true), vec![arrow(site, axes)]);
+    let by_style = plane(site, axes, dots(site, tables, false), vec![]);
     let title = |what: &str| format!("{what} at {site}");
     Ok(Page::new(name, "Persona space", caption(site, tables, default_prompts), Width::Page)
         .row(
@@ -35,15 +27,25 @@ pub(super) fn page(name: &str, site: &str, tables: &[Table], default_prompts: us
         .row(
             2.3,
             vec![
-                Panel::new(title("Spectrum"), Plot::Bars(spectrum(site, axes))),
+                Panel::new(title("Spectrum"), Plot::Bars(spectrum(site, axes, "role vectors"))),
                 Panel::new("Assistant axis and PC1", Plot::Curves(cosines(table(tables, "axis")))),
                 Panel::new("Planted traits", Plot::Curves(correlations(table(tables, "correlations")))).share(1.1),
             ],
         ))
 }
 
-/// (persona, PC1, PC2) of everybody at the site, the default last.
-fn points(site: &str, scores: &Table) -> Vec<(String, bool, f64, f64)> {
+/// The plane of the first two components at the site.
+pub(in crate::experiment) fn plane(site: &str, axes: &Table, dots: Vec<Dot>, arrows: Vec<Arrow>) -> Plot {
+    let share = |axis: &str| {
+        let share = row(axes, &[("site", site), ("axis", axis)]).map_or(f64::NAN, |r| num(axes, r, "variance_share"));
+        format!("{axis} ({:.1} % of variance)", 100.0 * share)
+    };
+    let (x, y) = (Axis::new(share("PC1")), Axis::new(share("PC2")));
+    Plot::Map(Scatter { x, y, dots, arrows, equal: true, ..Scatter::default() })
+}
+
+/// (persona, whether it is the default, PC1, PC2) of everybody at the site, the default last.
+pub(in crate::experiment) fn points(site: &str, scores: &Table) -> Vec<(String, bool, f64, f64)> {
     let of = |axis: &str| rows(scores, &[("site", site), ("axis", axis)]);
     let mut all: Vec<_> = of("PC1")
         .into_iter()
@@ -60,14 +62,7 @@ fn points(site: &str, scores: &Table) -> Vec<(String, bool, f64, f64)> {
 fn dots(site: &str, tables: &[Table], by_helpful: bool) -> Vec<Dot> {
     let (scores, people) = (table(tables, "scores"), table(tables, "people"));
     let all = points(site, scores);
-    let mut named: Vec<&str> = Vec::new();
-    for axis in 0..2 {
-        let mut order: Vec<usize> = (0..all.len()).filter(|i| !all[*i].1).collect();
-        let value = |i: &usize| if axis == 0 { all[*i].2 } else { all[*i].3 };
-        order.sort_by(|a, b| value(a).total_cmp(&value(b)));
-        let ends = order.iter().take(NAMED).chain(order.iter().rev().take(NAMED));
-        named.extend(ends.map(|i| all[*i].0.as_str()));
-    }
+    let named = ends(&all);
     let dot = |(name, is_default, x, y): &(String, bool, f64, f64)| {
         if *is_default {
             return Dot { marker: Marker::Star, priority: 9, ..Dot::new("default assistant", *x, *y) };
@@ -90,16 +85,29 @@ fn dots(site: &str, tables: &[Table], by_helpful: bool) -> Vec<Dot> {
     all.iter().map(dot).collect()
 }
 
+/// The names at either end of PC1 and of PC2.
+pub(in crate::experiment) fn ends(all: &[(String, bool, f64, f64)]) -> Vec<&str> {
+    let mut named: Vec<&str> = Vec::new();
+    for axis in 0..2 {
+        let mut order: Vec<usize> = (0..all.len()).filter(|i| !all[*i].1).collect();
+        let value = |i: &usize| if axis == 0 { all[*i].2 } else { all[*i].3 };
+        order.sort_by(|a, b| value(a).total_cmp(&value(b)));
+        let ends = order.iter().take(NAMED).chain(order.iter().rev().take(NAMED));
+        named.extend(ends.map(|i| all[*i].0.as_str()));
+    }
+    named
+}
+
 /// The assistant axis as it lies in the plane, from the mean of the roles, three quarters of the way to the default.
-fn arrow(site: &str, tables: &[Table]) -> Arrow {
-    let axes = table(tables, "axes");
+pub(in crate::experiment) fn arrow(site: &str, axes: &Table) -> Arrow {
     let at = |axis: &str| {
         row(axes, &[("site", site), ("axis", axis)]).map_or(f64::NAN, |r| num(axes, r, "default_score_activation"))
     };
     Arrow { from: (0.0, 0.0), to: (0.75 * at("PC1"), 0.75 * at("PC2")), label: "assistant axis".into() }
 }
 
-fn spectrum(site: &str, axes: &Table) -> Bars {
+/// The shares of the components, with those of chance; `name` says of what.
+pub(in crate::experiment) fn spectrum(site: &str, axes: &Table, name: &str) -> Bars {
     let components: Vec<usize> =
         rows(axes, &[("site", site)]).into_iter().filter(|r| axes.text(*r, "axis") != "assistant_axis").collect();
     let percent = |column: &str| components.iter().map(|r| 100.0 * num(axes, *r, column)).collect::<Vec<_>>();
@@ -108,7 +116,7 @@ fn spectrum(site: &str, axes: &Table) -> Bars {
     Bars {
         x: Axis::new("component"),
         y: Axis::new("variance explained (%)"),
-        name: "role vectors".into(),
+        name: name.into(),
         values: percent("variance_share"),
         null: Some(NullLine { name: "shuffled coordinates".into(), values: mean, band: Some(band) }),
     }

@@ -12,32 +12,56 @@ const CONTRAST: &str = "contrast vector";
 const WORDING: &str = "token counts";
 const NULL: &str = "shuffled labels";
 
+/// What a figure of a sweep says besides its numbers.
+pub(in crate::experiment) struct Words {
+    pub title: String,
+    pub caption: String,
+    /// What rows are grouped by, in the plural.
+    pub groups: String,
+}
+
 /// Draws the rows of one pick of the table of layers.
 pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
+    let traits = distinct(layers, "trait");
+    let (title, what) = match pick {
+        "last_prompt" => ("Traits at the last prompt token", "at the last prompt token, before a word of the reply"),
+        _ => ("Traits over replies", "of the mean over the model's own reply"),
+    };
+    let caption = caption(layers, pick, what, &traits);
+    sweeps(name, pick, layers, Words { title: title.into(), caption, groups: "personas".into() })
+}
+
+/// Draws the sweeps of one pick. Without a score of the wording it is left out.
+pub(in crate::experiment) fn sweeps(name: &str, pick: &str, layers: &Table, words: Words) -> Result<Page> {
     let traits = distinct(layers, "trait");
     let at = |t: &str, probe: &str| rows(layers, &[("pick", pick), ("trait", t), ("probe", probe)]);
     let score = |r: usize| estimate(layers, r, "auroc", "auroc_lo", "auroc_hi");
     let banded = |r: usize| two_sided(layers, r, "auroc", "auroc_lo", "auroc_hi");
     let first = traits.first().map(|t| at(t, "contrast")).unwrap_or_default();
     let sites: Vec<String> = first.iter().map(|r| layers.text(*r, "site")).collect();
+    let wording = |t: &str| at(t, "wording").first().copied().filter(|r| score(*r).is_some());
+    let worded = traits.iter().any(|t| wording(t).is_some());
 
     let panel = |t: &String| {
         let contrast: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(banded).collect();
         let nulls: Vec<Option<Estimate>> = at(t, "contrast").into_iter().map(|r| null(layers, r)).collect();
-        let wording = at(t, "wording").first().and_then(|r| banded(*r));
-        let curves = Curves::new(
-            site_axis(&sites),
-            Axis::new("AUROC on held-out personas").range(0.2, 1.02),
-            vec![
-                curve(CONTRAST, &contrast),
-                curve(WORDING, &vec![wording; sites.len()]).style(Style::Dashed),
-                curve(NULL, &nulls).style(Style::Null),
-            ],
-        );
+        let mut series = vec![curve(CONTRAST, &contrast)];
+        if worded {
+            let wording = wording(t).and_then(banded);
+            series.push(curve(WORDING, &vec![wording; sites.len()]).style(Style::Dashed));
+        }
+        series.push(curve(NULL, &nulls).style(Style::Null));
+        let y = Axis::new(format!("AUROC on held-out {}", words.groups)).range(0.2, 1.02);
+        let curves = Curves::new(site_axis(&sites), y, series);
         (t.clone(), curves.lines(vec![Reference::horizontal(0.5, "")]))
     };
     let chosen = |t: &String| row(layers, &[("pick", pick), ("trait", t), ("probe", "contrast"), ("chosen", "1")]);
     let value = |of: &dyn Fn(&String) -> Option<Estimate>| traits.iter().map(of).collect::<Vec<_>>();
+    let mut arms = vec![Arm::new(CONTRAST, value(&|t| score(chosen(t)?)))];
+    if worded {
+        arms.push(Arm::new(WORDING, value(&|t| score(wording(t)?))).role(Role::Baseline));
+    }
+    arms.push(Arm::new(NULL, value(&|t| null(layers, chosen(t)?))).role(Role::Null));
     let forest = Forest {
         x: Axis::new("AUROC at the chosen layer").range(0.2, 1.02),
         categories: traits
@@ -47,24 +71,17 @@ pub(super) fn page(name: &str, pick: &str, layers: &Table) -> Result<Page> {
                 None => t.clone(),
             })
             .collect(),
-        arms: vec![
-            Arm::new(CONTRAST, value(&|t| score(chosen(t)?))),
-            Arm::new(WORDING, value(&|t| score(*at(t, "wording").first()?))).role(Role::Baseline),
-            Arm::new(NULL, value(&|t| null(layers, chosen(t)?))).role(Role::Null),
-        ],
+        arms,
         lines: vec![Reference::vertical(0.5, "chance")],
     };
-    let (title, what) = match pick {
-        "last_prompt" => ("Traits at the last prompt token", "at the last prompt token, before a word of the reply"),
-        _ => ("Traits over replies", "of the mean over the model's own reply"),
-    };
-    let page = Page::new(name, title, caption(layers, pick, what, &traits), Width::Page);
-    let grid = Multiples::new(3, traits.iter().map(panel).collect());
+    let page = Page::new(name, words.title, words.caption, Width::Page);
+    let rows_of_panels = traits.len().div_ceil(3).max(1);
+    let grid = Multiples::new(3.min(traits.len().max(1)), traits.iter().map(panel).collect());
     Ok(page.row(
-        4.6,
+        if rows_of_panels > 1 { 4.6 } else { 2.6 },
         vec![
-            Panel::new("Held-out personas by layer", Plot::Multiples(grid)).share(1.9),
-            Panel::new("Layer chosen on training personas", Plot::Forest(forest)).share(1.1),
+            Panel::new(format!("Held-out {} by layer", words.groups), Plot::Multiples(grid)).share(1.9),
+            Panel::new(format!("Layer chosen on training {}", words.groups), Plot::Forest(forest)).share(1.1),
         ],
     ))
 }
