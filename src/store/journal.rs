@@ -21,7 +21,7 @@ pub struct Journal {
 pub struct Entries {
     /// Checksums of pieces.
     pub pieces: BTreeMap<usize, u32>,
-    /// Lengths and SHA-256 of whole files.
+    /// Lengths and BLAKE3 of whole files.
     pub files: BTreeMap<usize, (u64, String)>,
 }
 
@@ -58,8 +58,8 @@ impl Journal {
     ///
     /// # Errors
     /// Names the file.
-    pub fn file(&mut self, file: usize, bytes: u64, sha256: &str) -> Result<()> {
-        self.append(&line(&format!("file {file} {bytes} {sha256}")))?;
+    pub fn file(&mut self, file: usize, bytes: u64, blake3: &str) -> Result<()> {
+        self.append(&line(&format!("file {file} {bytes} {blake3}")))?;
         self.out.sync().map_err(|e| Error::io("write", &self.path, e))
     }
 
@@ -87,9 +87,9 @@ fn entries(bytes: &[u8]) -> Entries {
                     all.pieces.insert(piece, sum);
                 }
             }
-            ["file", file, bytes, sha256] => {
+            ["file", file, bytes, blake3] => {
                 if let (Ok(file), Ok(bytes)) = (file.parse(), bytes.parse()) {
-                    all.files.insert(file, (bytes, sha256.into()));
+                    all.files.insert(file, (bytes, blake3.into()));
                 }
             }
             _ => {}

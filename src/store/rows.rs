@@ -93,10 +93,10 @@ impl RowWriter {
         let mut found = Found::default();
         for file in 0..writer.rows.len() {
             let name = &writer.names[file];
-            let noted = held.files.get(&file).map(|(bytes, sha256)| Sum {
+            let noted = held.files.get(&file).map(|(bytes, blake3)| Sum {
                 file: name.clone(),
                 bytes: *bytes,
-                sha256: sha256.clone(),
+                blake3: blake3.clone(),
             });
             let known: Vec<Sum> = noted.into_iter().chain(done.iter().find(|s| s.file == *name).cloned()).collect();
             if !writer.find_whole(file, &known, &mut found)? {
@@ -224,7 +224,7 @@ impl RowWriter {
         let Some((file, thread)) = self.closing.take() else { return Ok(()) };
         let sum = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         // Noted first: a file that has its name is one whose checksum is known.
-        self.journal.file(file, sum.bytes, &sum.sha256)?;
+        self.journal.file(file, sum.bytes, &sum.blake3)?;
         self.name(file, sum)
     }
 

@@ -256,7 +256,7 @@ fn describe(
     let sum = |path: &Path| -> Result<Value> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let sum = Sum::of(path.parent().unwrap_or(Path::new("")), &name)?;
-        Ok(json!({ "file": sum.file, "bytes": sum.bytes, "sha256": sum.sha256 }))
+        Ok(json!({ "file": sum.file, "bytes": sum.bytes, "blake3": sum.blake3 }))
     };
     let from: serde_json::Map<String, Value> = all
         .iter()

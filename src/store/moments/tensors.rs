@@ -6,13 +6,12 @@ use crate::moments::{Group, Scatter, Shape, SiteMoments};
 use crate::store::atomic::Appending;
 use crate::store::manifest::{Sum, Width};
 use serde_json::{Map, json};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Writes the tensors of some groups, in their order.
 pub(super) fn write(dir: &Path, shape: &Shape, groups: &[&Group], sites: &[Width]) -> Result<Sum> {
     let mut out =
-        Out { file: Appending::create(&dir.join(MOMENTS))?, hash: Sha256::new(), bytes: 0, block: Vec::new() };
+        Out { file: Appending::create(&dir.join(MOMENTS))?, hash: blake3::Hasher::new(), bytes: 0, block: Vec::new() };
     out.put(&head(shape, groups.len(), sites))?;
     for group in groups {
         out.put(&(group.count as i64).to_le_bytes())?;
@@ -88,7 +87,7 @@ fn head(shape: &Shape, groups: usize, sites: &[Width]) -> Vec<u8> {
 /// A file that is summed up while it is written.
 struct Out {
     file: Appending,
-    hash: Sha256,
+    hash: blake3::Hasher,
     bytes: u64,
     /// Bytes on their way to the file.
     block: Vec<u8>,
@@ -122,6 +121,6 @@ impl Out {
     fn finish(mut self) -> Result<Sum> {
         self.flush()?;
         self.file.finish()?;
-        Ok(Sum { file: MOMENTS.into(), bytes: self.bytes, sha256: format!("{:x}", self.hash.finalize()) })
+        Ok(Sum { file: MOMENTS.into(), bytes: self.bytes, blake3: self.hash.finalize().to_hex().to_string() })
     }
 }
