@@ -5,7 +5,7 @@
 //! spread of the projections with quantiles. Parts made side by side are merged: the same parts merged in the same
 //! order give the same bits, and any other cut or order gives the same numbers to within 1e-12 of their size.
 //!
-//! Means and M2 are carried to twice the precision of f64 ([`twofold`]), so that this holds for coordinates whose mean is
+//! Means and M2 are carried to twice the precision of f64 (`twofold`), so that this holds for coordinates whose mean is
 //! thousands of times their spread, and for any number of rows. Updates are West's (1979), merges those of Chan, Golub and
 //! LeVeque (1983), "Algorithms for computing the sample variance".
 

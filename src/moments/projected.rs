@@ -135,4 +135,15 @@ mod tests {
         assert!((a.quantile(0.5).unwrap() + 11.0).abs() <= 0.011);
         assert_eq!(b.sd(), None);
     }
+
+    #[test]
+    fn the_same_rows_once_more_leave_the_mean_where_it_was() {
+        // A mean of a third, of which a half below the last bit remains.
+        let mut once = Projected::new(0.001);
+        [1.0, 0.0, 0.0].iter().for_each(|x| once.push(&[*x], &[1.0]));
+        assert!(once.mean.low != 0.0);
+        let mut twice = once.clone();
+        twice.merge(&once);
+        assert_eq!((twice.mean, twice.m2()), (once.mean, 2.0 * once.m2()));
+    }
 }

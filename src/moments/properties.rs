@@ -171,6 +171,8 @@ fn compare(rows: &[Row], moments: &Running) -> Result<[f64; 3], TestCaseError> {
         seen += of_group.len();
         let weight: f64 = of_group.iter().map(|r| r.weight).sum();
         prop_assert!((group.weight() / weight - 1.0).abs() < KEPT * 10.0);
+        let squared: f64 = of_group.iter().map(|r| r.weight * r.weight).sum();
+        prop_assert!((group.weight_squared() / squared - 1.0).abs() < KEPT * 10.0);
         for (s, site) in group.sites.iter().enumerate() {
             let rows: Vec<(f64, &[f32])> = of_group.iter().map(|r| (r.weight, r.sites[s].as_slice())).collect();
             let errors = TwoPass::of(&rows).worst(site, weight);

@@ -164,6 +164,20 @@ mod tests {
     }
 
     #[test]
+    fn shrinking_takes_the_same_from_all_squares() {
+        // Squares 9, 4 and 1 along three axes, and a second 1 along the last: 9, 4 and 2 in four rows. Two rows are asked
+        // for, so 2 is cut: 7 and 2 are left, the longest first.
+        let mut sketch = Sketch::new(3, 2);
+        for row in [[0.0, 0.0, 1.0], [0.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 1.0]] {
+            sketch.push(|out| out.copy_from_slice(&row));
+        }
+        let want = [7f64.sqrt(), 0.0, 0.0, 0.0, 2f64.sqrt(), 0.0];
+        let Sketched { rows, error } = sketch.finished();
+        assert!((error - 2.0).abs() < 1e-14 && rows.len() == 6, "{error}");
+        assert!(rows.iter().zip(want).all(|(got, want)| (got.abs() - want).abs() < 1e-14), "{rows:?}");
+    }
+
+    #[test]
     fn merged_sketches_miss_no_more_than_they_say() {
         let all = rows(300, 2, D);
         for cuts in [vec![150], vec![3, 40, 41, 200], (1..300).collect()] {
