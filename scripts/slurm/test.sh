@@ -187,10 +187,9 @@ same() {
 same "$work/alone" "$work/out/whole"
 echo "joined parts are the bytes of one capture"
 
-# --- again: parts that are done stay as they are
+# --- again: parts that are done stay as they are, and so does the whole
 made() { find "$work/out/"part-* -name '*.safetensors' -exec stat -c '%n %Y %i' {} + | sort; }
 before=$(made)
-rm -r "$work/out/whole"
 mapfile -t ids < <(scripts/slurm/submit.sh -n "$PARTS" --out "$work/out" -- "${arguments[@]}")
 until_true 120 ended "${ids[1]}" || fail "the second join has not ended"
 [ "$(field "${ids[1]}" JobState)" = COMPLETED ] || fail "the second join ended as $(field "${ids[1]}" JobState)"
