@@ -9,7 +9,7 @@ use personascope::store::{Lock, UNFINISHED};
 use personascope::unit::Share;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Some file of the folder or of its unfinished work.
@@ -37,15 +37,19 @@ fn forty_faults_lose_nothing_and_leave_nothing_wrong() {
 
     let out = dir.path().join("out");
     let mut rng = stream(5, "faults");
-    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut finished = 0;
     for step in 0..40u64 {
         let kind = rng.random_range(0..9);
         let (mut disk, mut patience) = (Faulty::new(None, step), None);
         let mut hurt = None;
+        // What is whole already gives a crash nothing to strike.
+        if kind < 5 && out.join("run.json").exists() {
+            std::fs::remove_dir_all(&out).unwrap();
+        }
         match kind {
-            0..3 => disk = Faulty::new(Some((rng.random_range(0..160), Fault::Crash)), step),
-            3 => disk = Faulty::new(Some((rng.random_range(0..160), Fault::Full)), step),
+            0..3 => disk = Faulty::new(Some((rng.random_range(0..100), Fault::Crash)), step),
+            3 => disk = Faulty::new(Some((rng.random_range(0..40), Fault::Full)), step),
             4 => patience = Some(rng.random_range(0..12)),
             5..8 => hurt = any_file(&out, &mut rng),
             _ => {}
@@ -85,17 +89,14 @@ fn forty_faults_lose_nothing_and_leave_nothing_wrong() {
                 assert!(!out.join(UNFINISHED).exists(), "{what}");
                 let t = report.tally;
                 assert_eq!(t.rows_computed + t.rows_resumed, report.rows, "{what}");
-                seen.insert(format!("finished, {}", if found.damaged.is_empty() { "sound" } else { "damaged before" }));
+                let end = if found.damaged.is_empty() { "finished, sound" } else { "finished, damaged before" };
+                *seen.entry(end.into()).or_default() += 1;
                 finished += 1;
-                // What is whole is begun anew now and then, or all that follows would find it whole.
-                if rng.random_ratio(1, 2) {
-                    std::fs::remove_dir_all(&out).unwrap();
-                }
             }
             Err(e) => {
                 let e = e.to_string();
                 assert!(disk.struck() || e.starts_with("interrupted"), "{what}: {e}");
-                seen.insert(e.split_whitespace().last().unwrap_or_default().to_string());
+                *seen.entry(e.split_whitespace().last().unwrap_or_default().into()).or_default() += 1;
                 // A file that has its name is whole, whenever one looks.
                 for (name, bytes) in contents(&out).iter().filter(|(name, _)| name.starts_with("activations")) {
                     assert!(want.get(name) == Some(bytes), "{what}: {name} has its name and is not whole");
@@ -103,9 +104,10 @@ fn forty_faults_lose_nothing_and_leave_nothing_wrong() {
             }
         }
     }
+    println!("{finished} runs of 40 got through; ends: {seen:?}");
     assert!(finished >= 8, "{finished} runs got through");
     for kind in ["finished, sound", "finished, damaged before", "Crash", "Full", "units"] {
-        assert!(seen.contains(kind), "{kind} never happened: {seen:?}");
+        assert!(seen.contains_key(kind), "{kind} never happened: {seen:?}");
     }
 }
 

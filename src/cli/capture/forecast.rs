@@ -3,6 +3,7 @@
 use super::super::out::say;
 use crate::error::{Error, Result};
 use crate::record::{Found, Recording};
+use crate::store::manifest::Manifest;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,6 +37,15 @@ pub fn say(recording: &Recording, out: &Path, found: &Found) -> Result<()> {
             Err(Error::refused(what, "free some space, or keep less: --keep moments, fewer --sites, --rows-dtype bf16"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Says that what is there is read first, where that takes a while.
+pub fn say_checking(out: &Path) {
+    const A_WHILE: u64 = 1 << 30;
+    let there = Manifest::read(out).ok().flatten().map_or(0, |m| m.sums().map(|s| s.bytes).sum());
+    if there > A_WHILE {
+        eprintln!("checking {} that {} holds", HumanBytes(there), out.display());
     }
 }
 

@@ -36,6 +36,7 @@ pub fn capture(args: CaptureArgs) -> Result<bool> {
         return Ok(true);
     }
 
+    forecast::say_checking(&args.out);
     let mut bar = Bar::new("capture");
     let mut resumed = false;
     let out = &args.out;
