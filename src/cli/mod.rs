@@ -60,7 +60,7 @@ enum Command {
     /// Say what a probe file would run: every setting, rows and bytes
     Check(study::CheckArgs),
     /// Keep activations of prompts
-    Capture(capture::CaptureArgs),
+    Capture(Box<capture::CaptureArgs>),
     /// Join the parts of a capture that was dealt out
     CaptureMerge(capture::MergeArgs),
     /// Take means, variances and projections of stored rows, by group
@@ -155,7 +155,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => study::demo(args),
         Command::Run(args) => study::run(args),
         Command::Check(args) => study::check(args),
-        Command::Capture(args) => capture::capture(args),
+        Command::Capture(args) => capture::capture(*args),
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Analyse(args) => analyse::analyse(args),

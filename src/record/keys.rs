@@ -136,7 +136,7 @@ impl<R: std::io::BufRead> Records<R> {
     ///
     /// # Errors
     /// A text that ends within quotes, or cannot be read.
-    pub fn next(&mut self) -> Result<Option<(String, String)>> {
+    pub fn record(&mut self) -> Result<Option<(String, String)>> {
         let mut record = String::new();
         loop {
             let read = self.from.read_line(&mut record).map_err(|e| Error::io("read", &self.place, e))?;

@@ -190,7 +190,7 @@ fn join_keys(sources: &[Source], out: &Path) -> Result<Sum> {
     let mut records = sources.iter().map(open).collect::<Result<Vec<_>>>()?;
     let mut heads = Vec::new();
     for r in &mut records {
-        let (first, rest) = r.next()?.ok_or_else(|| defect("a table of rows without a head"))?;
+        let (first, rest) = r.record()?.ok_or_else(|| defect("a table of rows without a head"))?;
         heads.push(first + &rest);
     }
     let mut file = Appending::create(&out.join(ROWS))?;
@@ -199,7 +199,7 @@ fn join_keys(sources: &[Source], out: &Path) -> Result<Sum> {
     for (source, _, count) in runs(sources)? {
         let mut lines = String::new();
         for _ in 0..count {
-            let (_, rest) = records[source].next()?.ok_or_else(|| {
+            let (_, rest) = records[source].record()?.ok_or_else(|| {
                 let place = sources[source].dir.join(ROWS).display().to_string();
                 Error::format(place, "fewer lines than rows", "run the capture of this share again")
             })?;
