@@ -147,6 +147,7 @@ fn what_contradicts_itself_is_refused() {
         (&["--keep", "moments", "--filter", "persona>2"], "no number"),
         (&["--keep", "moments", "--by", "persona", "--weight", "persona"], "no weight"),
         (&["--positions", "3"], "--positions with another pick"),
+        (&["--keep", "both", "--covariance", "auto", "--sites", "logits"], "covariance of logits"),
         (&["--role", "narrator"], "`narrator`"),
     ] {
         refused(d, &[&CAPTURE[..], more, &["--out", "x"]].concat(), says);

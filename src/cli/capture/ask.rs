@@ -124,6 +124,10 @@ fn shape(args: &MomentArgs, sites: &[Width]) -> Result<(Shape, Vec<String>)> {
         Covariance::Auto => Scatter::Sketch { rows: SKETCHED },
         Covariance::Sketch(rows) => Scatter::Sketch { rows },
     };
+    if scatter != Scatter::None && sites.iter().any(|s| s.site == Site::Logits) {
+        let what = "a covariance of logits would be a matrix of the vocabulary by itself";
+        return Err(Error::refused(what, "leave logits out of --sites, or --covariance"));
+    }
     let (mut names, mut along) = (Vec::new(), Vec::new());
     if let Some(path) = &args.project {
         for (name, direction) in directions(path, sites)? {
