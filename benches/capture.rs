@@ -1,188 +1,175 @@
-//! Capture on the embedded model against Hugging Face transformers with hooks: `mean_response` at `resid_post.all` of
-//! 2,000 conversations, two threads, the same ids.
+//! Capture against what else there is: `mean_response` at `resid_post.all` of the same ids, f32, two threads.
 //!
-//! Alone: `cargo bench --bench capture`. Against the peer, on the same processor and in alternation:
+//! Alone, which tells what capture costs over the same passes: `cargo bench --bench capture -- toyworld 125M`. Against the
+//! peers, on the same processor and in alternation:
 //!
 //! ```text
-//! python -m venv peer && peer/bin/pip install torch transformers
-//! PERSONASCOPE_PEER_PYTHON=peer/bin/python cargo bench --bench capture
+//! python -m venv peer && peer/bin/pip install torch transformers transformer_lens nnsight
+//! PERSONASCOPE_PEER_PYTHON=peer/bin/python cargo bench --bench capture -- toyworld 125M
 //! ```
 //!
-//! The peer's best is batches of 16 in order of length; what published extraction scripts do is batches of 16 in the
-//! order of the file. Attention is timed as `sdpa` and as `eager`, and the faster counts. Arms take turns, so that a
-//! slow minute of the machine meets all of them; where medians and bests disagree, something else was running. The run
-//! fails if the two sides disagree.
+//! A model is `toyworld` (2,000 conversations), a shape of random weights (25M, 125M, 500M) or a folder in Hugging Face
+//! layout; `--prompts=N` takes fewer, `--rounds=N` another number of rounds. On a machine that others use, `--patience=N`
+//! repeats a run up to N times while they took more than a twentieth of it, and keeps the one they disturbed least.
+//!
+//! Every kind of peer is a process of its own, ours too. Each of its arms runs once; those near its fastest then take turns
+//! with ours, so that a slow minute of the machine meets all of them. Memory is the peak of a fresh process that loads
+//! the model and runs one arm once, the results included. The run fails if means differ.
 
-use personascope::axes::{Pick, Site};
-use personascope::capture::select;
-use personascope::model::{Model, Source};
-use personascope::text::{Encoded, Message};
-use personascope::unit::{Item, Plan, Tally, Task, run};
-use personascope::world::{ConversationOptions, SystemPrompt, World};
-use rand::Rng;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Instant;
+#[path = "shared/checkpoint.rs"]
+mod checkpoint;
+#[path = "capture/job.rs"]
+mod job;
+#[path = "capture/machine.rs"]
+mod machine;
+#[path = "capture/ours.rs"]
+mod ours;
+#[path = "shared/peer.rs"]
+mod peer;
+#[path = "capture/side.rs"]
+mod side;
+
+use peer::Done;
+use side::{Arm, Side, Sides};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Done<T> = Result<T, Box<dyn std::error::Error>>;
-
-const CONVERSATIONS: usize = 2000;
 const THREADS: usize = 2;
 const ROUNDS: usize = 3;
-/// Largest difference of a mean that two orders of f32 summation explain.
-const AGREES: f32 = 5e-5;
+/// Runs of ours with and without capture in a round.
+const PAIRS: usize = 3;
+/// Kinds of peers, as `peer_capture.py` knows them.
+const PEERS: [&str; 4] = ["hooks", "published", "TransformerLens", "nnsight"];
+/// Largest difference of a mean that two orders of f32 summation explain, and as a share of the largest mean of its layer.
+const AGREES: [f32; 2] = [5e-5, 1e-5];
 
 fn main() -> Done<()> {
-    let model = Model::load(&Source::toyworld())?;
-    let items = items(&model)?;
-    let tokens: usize = items.iter().map(|i| i.tokens.len()).sum();
-    let lengths = || items.iter().map(|i| i.tokens.len());
-    println!(
-        "{} conversations of {} to {} tokens, {tokens} in all",
-        items.len(),
-        lengths().min().unwrap_or(0),
-        lengths().max().unwrap_or(0)
-    );
-    let layers = model.lm.dims().n_layers;
-    let plan = Plan {
-        model: &model,
-        task: Task::Capture { sites: (0..layers).map(Site::post).collect() },
-        edits: vec![],
-        items,
-        max_batch_tokens: personascope::unit::MAX_BATCH_TOKENS,
-    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [side, file] = &arguments[..]
+        && side == "--side"
+    {
+        return ours::serve(file);
+    }
+    let number = |name: &str| -> Option<usize> { arguments.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
+    let (prompts, rounds) = (number("--prompts="), number("--rounds=").unwrap_or(ROUNDS));
+    let patience = number("--patience=").unwrap_or(0);
+    let mut models: Vec<&str> = arguments.iter().filter(|a| !a.starts_with('-')).map(String::as_str).collect();
+    if models.is_empty() {
+        models.push("toyworld");
+    }
+    models.into_iter().try_for_each(|model| compare(model, prompts, rounds, patience))
+}
+
+fn compare(model: &str, prompts: Option<usize>, rounds: usize, patience: usize) -> Done<()> {
     let folder = tempfile::tempdir()?;
-    let mut peer = match std::env::var_os("PERSONASCOPE_PEER_PYTHON") {
-        Some(python) => Some(Peer::start(&python, folder.path(), &plan)?),
-        None => None,
-    };
-    let arms = [("sorted", "sdpa"), ("sorted", "eager"), ("file", "sdpa"), ("file", "eager")];
-    let (mut ours, mut theirs) = (Vec::new(), [const { Vec::new() }; 4]);
-    let mut means = capture(&plan)?; // warms up
-    for _ in 0..ROUNDS {
-        let began = Instant::now();
-        means = capture(&plan)?;
-        ours.push(began.elapsed().as_secs_f64());
-        if let Some(peer) = &mut peer {
-            for ((order, attention), seconds) in arms.iter().zip(&mut theirs) {
-                seconds.push(peer.ask(&format!("{order} {attention}"))?.parse()?);
-            }
+    let job = job::job(model, folder.path(), prompts, THREADS)?;
+    let lengths = || job.ids.iter().map(Vec::len);
+    let (tokens, count) = (lengths().sum::<usize>(), job.ids.len());
+    let (least, most) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
+    println!("{model}: {count} prompts of {least} to {most} tokens, {tokens} in all; load {}", load());
+    let sides = Sides::new(folder.path(), &job, patience)?;
+
+    let mut ours = Side::start(&sides, "personascope")?;
+    ours.time(0)?;
+    let (means, _) = ours.written(folder.path())?;
+    ours.time(1)?;
+    ours.arms.iter_mut().for_each(Arm::forget); // that was for warmth
+    let mut others = Vec::new();
+    for kind in PEERS.into_iter().filter(|_| sides.python.is_some()) {
+        match Side::start(&sides, kind) {
+            Ok(side) => others.push(side),
+            Err(e) => println!("{kind} is left out: {e}"),
         }
     }
-    let rates = |seconds: &mut Vec<f64>| {
-        seconds.sort_by(f64::total_cmp);
-        [seconds[seconds.len() / 2], seconds[0]].map(|s| tokens as f64 / s)
-    };
-    let [our_median, our_best] = rates(&mut ours);
-    println!("{:<28}{:>10}{:>10}{:>10}{:>10}", "tokens/s of the rounds", "median", "ours is", "best", "ours is");
-    println!("{:<28}{our_median:>10.0}{:>10}{our_best:>10.0}", "personascope", "");
-    let Some(mut peer) = peer else { return Ok(()) };
-    for ((order, attention), seconds) in arms.iter().zip(&mut theirs) {
-        let ([median, best], name) = (rates(seconds), format!("transformers {order} {attention}"));
-        let (by_median, by_best) = (our_median / median, our_best / best);
-        println!("{name:<28}{median:>10.0}{by_median:>9.2}x{best:>10.0}{by_best:>9.2}x");
+    let mut worst = 0.0f32;
+    for side in &mut others {
+        for arm in 0..side.arms.len() {
+            side.time(arm)?;
+            let (theirs, layers) = side.written(folder.path())?;
+            worst = worst.max(difference(&means, &theirs, layers, &side.arms[arm].name)?);
+        }
+        side.keep_the_fastest();
     }
-    let differs = peer.largest_difference(folder.path(), &means)?;
-    println!("largest difference of a mean: {differs:.1e}");
-    if differs < AGREES { Ok(()) } else { Err("the two sides disagree".into()) }
-}
-
-/// Conversations cut after the last reply that ends within a length drawn from 12 to 400 tokens.
-fn items(model: &Model) -> Done<Vec<Item>> {
-    let world = World::toyworld();
-    let mut rng = personascope::rng::stream(1, "capture bench");
-    let mut items = Vec::with_capacity(CONVERSATIONS);
-    for i in 0..CONVERSATIONS {
-        let persona = &world.personas()[i % world.personas().len()];
-        let system = if i % 2 == 0 { SystemPrompt::None } else { SystemPrompt::Named };
-        let talk =
-            world.conversation(&mut rng, persona, &ConversationOptions { turns: 24, system, ..Default::default() })?;
-        let messages: Vec<Message> = talk.lines().into_iter().map(|l| Message::new(l.role, l.content)).collect();
-        let wanted = rng.random_range(12..=400);
-        let whole = model.text.chat(&messages, false)?;
-        let fits = |t: &usize| whole.turns[*t].role == "assistant" && whole.turns[*t].content.end < wanted;
-        let first = whole.turns.iter().position(|t| t.role == "assistant").ok_or("nobody replies")?;
-        let last = (0..messages.len()).rev().find(fits).unwrap_or(first);
-        let encoded: Encoded = model.text.chat(&messages[..=last], false)?;
-        let ranges = select(Pick::MeanResponse, &i.to_string(), &encoded)?.into_iter().map(|k| k.range).collect();
-        let prompt_len = encoded.last_prompt() + 1;
-        items.push(Item { id: i.to_string(), tokens: encoded.tokens, prompt_len, ranges, ..Item::default() });
+    for round in 0..rounds {
+        for pair in 0..PAIRS {
+            let first = (round + pair) % 2;
+            ours.time(first)?;
+            ours.time(1 - first)?;
+        }
+        others.iter_mut().try_for_each(Side::round)?;
     }
-    Ok(items)
-}
-
-/// The means, `[layer][conversation, d_model]`.
-fn capture(plan: &Plan) -> Done<Vec<Vec<f32>>> {
-    let mut means: Vec<Vec<f32>> = Vec::new();
-    run(plan, THREADS, None, &mut |_: &Tally| true, |_, outcome| {
-        means.resize_with(outcome.kept.len(), Vec::new);
-        means.iter_mut().zip(outcome.kept).for_each(|(all, (_, rows))| all.extend(rows));
-        Ok(())
-    })?;
-    Ok(means)
-}
-
-/// The other side: a process that runs one arm at a time.
-struct Peer {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(python: &std::ffi::OsStr, folder: &std::path::Path, plan: &Plan) -> Done<Peer> {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let job = serde_json::json!({
-            "model": root.join("src/assets/toyworld"),
-            "threads": THREADS,
-            "ids": plan.items.iter().map(|i| &i.tokens).collect::<Vec<_>>(),
-            "ranges": plan.items.iter().map(|i| [i.ranges[0].start, i.ranges[0].end]).collect::<Vec<_>>(),
-        });
-        let file = folder.join("job.json");
-        std::fs::write(&file, job.to_string())?;
-        let mut command = Command::new(python);
-        command.arg(root.join("benches/peer_capture.py")).arg(&file);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let to = child.stdin.take().ok_or("no pipe to the peer")?;
-        let from = BufReader::new(child.stdout.take().ok_or("no pipe from the peer")?);
-        let mut peer = Peer { child, to, from };
-        peer.answer()?;
-        peer.ask("sorted sdpa")?; // warms up
-        Ok(peer)
+    println!("{model}: load {} at the end", load());
+    let arms = |side: &Side| side.arms.clone();
+    let (ours, others) = (arms(&ours), others.iter().map(arms).collect::<Vec<_>>()); // the processes end
+    table(&sides, tokens, &ours, &others)?;
+    overhead(&ours);
+    if !others.is_empty() {
+        println!("  largest difference of a mean: {worst:.1e}");
     }
+    Ok(())
+}
 
-    fn answer(&mut self) -> Done<String> {
-        let mut line = String::new();
-        match self.from.read_line(&mut line)? {
-            0 => Err("the peer ended; what it says stands above".into()),
-            _ => Ok(line.trim().to_string()),
+/// The largest difference over the layers that both have; refuses what f32 does not explain.
+fn difference(ours: &[f32], theirs: &[f32], layers: usize, name: &str) -> Done<f32> {
+    if theirs.is_empty() || theirs.len() > ours.len() || !theirs.len().is_multiple_of(layers) {
+        return Err(format!("{name}: the means have another size").into());
+    }
+    let (mut worst, layer) = (0.0f32, theirs.len() / layers);
+    for (a, b) in ours.chunks(layer).zip(theirs.chunks(layer)) {
+        let largest = b.iter().fold(0.0f32, |l, x| l.max(x.abs()));
+        let differs = a.iter().zip(b).fold(0.0f32, |w, (a, b)| w.max((a - b).abs()));
+        // A NaN is above nothing.
+        if !(differs <= AGREES[0] || differs <= AGREES[1] * largest) || b.iter().any(|x| x.is_nan()) {
+            return Err(format!("{name}: a mean differs by {differs:.1e}, and the largest is {largest:.1e}").into());
+        }
+        worst = worst.max(differs);
+    }
+    Ok(worst)
+}
+
+fn table(sides: &Sides, tokens: usize, ours: &[Arm], others: &[Vec<Arm>]) -> Done<()> {
+    let rate = |seconds: f64| tokens as f64 / seconds;
+    let names = ["runs", "median", "ours is", "best", "ours is", "others %", "peak MB", "loaded"];
+    let [runs, rest @ ..] = names;
+    println!("  {:<46}{runs:>5}{}", "tokens/s", rest.map(|n| format!("{n:>10}")).concat());
+    let base = [ours[0].median(), ours[0].best()];
+    for arms in std::iter::once(ours).chain(others.iter().map(Vec::as_slice)) {
+        let fastest = arms.iter().map(Arm::median).fold(f64::INFINITY, f64::min);
+        for arm in arms {
+            let ([median, best], busy) = ([arm.median(), arm.best()], 100.0 * arm.others);
+            let by = [median / base[0], best / base[1]].map(|by| format!("{by:.2}x"));
+            let [a, b] = [rate(median), rate(best)];
+            let memory = match arm.kind == "published" || arm.kind == "personascope" || median == fastest {
+                true => sides.memory(arm)?.map(|kb| format!("{:>10}", kb / 1024)).concat(),
+                false => String::new(),
+            };
+            let (name, runs) = (format!("{} {}", arm.kind, arm.name), arm.seconds.len());
+            println!("  {name:<46}{runs:>5}{a:>10.0}{:>10}{b:>10.0}{:>10}{busy:>10.0}{memory}", by[0], by[1]);
         }
     }
-
-    fn ask(&mut self, line: &str) -> Done<String> {
-        writeln!(self.to, "{line}")?;
-        self.answer()
+    let fastest = others.iter().flatten().filter(|a| a.in_rounds).min_by(|a, b| a.median().total_cmp(&b.median()));
+    if let Some(arm) = fastest {
+        let by = arm.median() / base[0];
+        println!("  the fastest of the others is {} {}: ours is {by:.2} times as fast", arm.kind, arm.name);
     }
-
-    fn largest_difference(&mut self, folder: &std::path::Path, means: &[Vec<f32>]) -> Done<f32> {
-        let file = folder.join("means.f32");
-        self.ask(&format!("write {}", file.display()))?;
-        let bytes = std::fs::read(&file)?;
-        let theirs = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        if bytes.len() != 4 * means.iter().map(Vec::len).sum::<usize>() {
-            return Err("the peer's means have another size".into());
-        }
-        Ok(means.iter().flatten().zip(theirs).fold(0.0, |worst, (a, b)| f32::max(worst, (a - b).abs())))
-    }
+    Ok(())
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about either outcome.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What keeping means costs over the same passes: pairs of runs that follow each other.
+fn overhead(ours: &[Arm]) {
+    let mut ratios: Vec<f64> = ours[0].seconds.iter().zip(&ours[1].seconds).map(|(m, n)| m / n - 1.0).collect();
+    ratios.sort_by(f64::total_cmp);
+    let of_best = 100.0 * (ours[0].best() / ours[1].best() - 1.0);
+    let [low, median, high] = [0, ratios.len() / 2, ratios.len() - 1].map(|i| 100.0 * ratios[i]);
+    println!(
+        "  keeping means costs {median:.1} % (median of {} pairs from {low:.1} to {high:.1}; of the best runs {of_best:.1})",
+        ratios.len()
+    );
+}
+
+/// What else runs on this machine: the average of the last minute, where the system tells.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().filter(|t| !t.is_empty()).unwrap_or("unknown").to_string()
 }

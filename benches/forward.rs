@@ -15,21 +15,25 @@
 //! differ; replies of random models may part where two logits are almost equal, so how many are equal is shown.
 
 use personascope::axes::Site;
+use personascope::model::Model;
 use personascope::model::generate::Settings;
 use personascope::model::sample::Sampling;
-use personascope::model::{Filling, Model, Opening, Purpose, Source};
-use personascope::train::model_files;
 use personascope::unit::{Item, MAX_BATCH_TOKENS, Outcome, Plan, Tally, Task, run};
 use rand::Rng;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
+
+#[path = "shared/checkpoint.rs"]
+mod checkpoint;
+#[path = "shared/peer.rs"]
+mod peer;
+
+use checkpoint::{SHAPES, Shape, checkpoint};
+use peer::{Done, Peer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Done<T> = Result<T, Box<dyn std::error::Error>>;
 
 const THREADS: usize = 2;
 const ROUNDS: usize = 5;
@@ -38,24 +42,6 @@ const DECODED: [usize; 2] = [64, 64];
 const BATCHES: [usize; 2] = [1, 8];
 /// Largest difference of a mean, as a share of the largest mean, that two orders of f32 summation explain.
 const AGREES: f32 = 2e-5;
-
-struct Shape {
-    name: &'static str,
-    d_model: usize,
-    layers: usize,
-    heads: usize,
-    kv_heads: usize,
-    d_mlp: usize,
-    d_vocab: usize,
-    /// Prompts of a round of prefill.
-    prompts: usize,
-}
-
-const SHAPES: [Shape; 3] = [
-    Shape { name: "25M", d_model: 384, layers: 8, heads: 6, kv_heads: 2, d_mlp: 1024, d_vocab: 32000, prompts: 192 },
-    Shape { name: "125M", d_model: 768, layers: 12, heads: 12, kv_heads: 12, d_mlp: 2048, d_vocab: 50304, prompts: 64 },
-    Shape { name: "500M", d_model: 1280, layers: 24, heads: 20, kv_heads: 4, d_mlp: 3456, d_vocab: 64000, prompts: 32 },
-];
 
 fn main() -> Done<()> {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -77,7 +63,7 @@ fn compare(shape: &Shape) -> Done<()> {
     let starts: Vec<Vec<u32>> = (0..BATCHES[1]).map(|_| prompt(DECODED[0])).collect();
 
     let mut peer = match std::env::var_os("PERSONASCOPE_PEER_PYTHON") {
-        Some(python) => Some(Peer::start(&python, folder.path(), &ragged, &starts)?),
+        Some(python) => Some(Others::start(&python, folder.path(), &ragged, &starts)?),
         None => None,
     };
     let sites: Vec<Site> = (0..shape.layers).map(Site::post).collect();
@@ -102,7 +88,7 @@ fn compare(shape: &Shape) -> Done<()> {
         turns(&title, &format!("decode{batch}"), batch * DECODED[1], &ours, peer.as_mut())?;
         if let Some(peer) = &mut peer {
             let replies: Vec<Vec<u32>> = outcomes(&decode)?.1.into_iter().flat_map(|o| o.replies).collect();
-            let theirs: Vec<Vec<u32>> = serde_json::from_str(&peer.ask(&format!("replies {batch}"))?)?;
+            let theirs: Vec<Vec<u32>> = serde_json::from_str(&peer.peer.ask(&format!("replies {batch}"))?)?;
             let equal = replies.iter().zip(&theirs).filter(|(a, b)| a == b).count();
             println!("  {equal} of {batch} replies are equal");
         }
@@ -116,7 +102,7 @@ fn turns(
     kind: &str,
     tokens: usize,
     ours: &dyn Fn() -> Done<f64>,
-    mut peer: Option<&mut Peer>,
+    mut peer: Option<&mut Others>,
 ) -> Done<()> {
     let arms: Vec<String> = peer.as_ref().map_or(vec![], |p| p.arms(kind));
     let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); arms.len() + 1];
@@ -127,7 +113,7 @@ fn turns(
         }
         for (arm, seconds) in arms.iter().zip(&mut seconds[1..]) {
             let Some(peer) = peer.as_mut() else { continue };
-            let took: f64 = peer.ask(&format!("run {arm}"))?.parse()?;
+            let took: f64 = peer.peer.ask(&format!("run {arm}"))?.parse()?;
             if round > 0 {
                 seconds.push(took); // round 0 warms up
             }
@@ -180,74 +166,32 @@ fn means(outcomes: &[Outcome]) -> Vec<Vec<f32>> {
     means
 }
 
-/// Random weights of a shape in a folder that both sides read.
-fn checkpoint(shape: &Shape, folder: &Path) -> Done<Source> {
-    let embedded = Source::toyworld();
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::write(folder.join(name), embedded.read(name)?.ok_or("the embedded model lacks a file")?)?;
-    }
-    let config = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": shape.d_vocab,
-        "hidden_size": shape.d_model, "intermediate_size": shape.d_mlp, "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads, "max_position_embeddings": 512,
-        "rope_theta": 10000.0, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "hidden_act": "silu",
-        "torch_dtype": "float32", "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-    });
-    std::fs::write(folder.join("config.json"), config.to_string())?;
-    let source = Source::Dir(folder.to_path_buf());
-    let (_, parameters) = Model::open(&source, Opening { filling: Filling::Random(0), ..Opening::to(Purpose::Train) })?;
-    std::fs::write(folder.join("model.safetensors"), model_files(&parameters, candle_core::DType::F32)?)?;
-    let count: usize = parameters.iter().map(|p| p.var.as_tensor().elem_count()).sum();
-    println!("{}: {:.1} M parameters", shape.name, count as f64 / 1e6);
-    Ok(source)
-}
-
-/// The other side: a process that runs one arm at a time.
-struct Peer {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
+/// The other side, and what it can run.
+struct Others {
+    peer: Peer,
     arms: Vec<String>,
 }
 
-impl Peer {
-    fn start(python: &std::ffi::OsStr, folder: &Path, ragged: &[Vec<u32>], starts: &[Vec<u32>]) -> Done<Peer> {
+impl Others {
+    fn start(python: &std::ffi::OsStr, folder: &Path, ragged: &[Vec<u32>], starts: &[Vec<u32>]) -> Done<Others> {
         let job = serde_json::json!({
             "model": folder, "threads": THREADS, "ragged": ragged, "starts": starts, "new": DECODED[1],
             "batches": BATCHES,
         });
         let file = folder.join("job.json");
         std::fs::write(&file, job.to_string())?;
-        let mut command = Command::new(python);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer_forward.py")).arg(&file);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let to = child.stdin.take().ok_or("no pipe to the peer")?;
-        let from = BufReader::new(child.stdout.take().ok_or("no pipe from the peer")?);
-        let mut peer = Peer { child, to, from, arms: vec![] };
-        peer.arms = serde_json::from_str(&peer.answer()?)?;
-        Ok(peer)
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer_forward.py");
+        let (peer, ready) = Peer::start(Command::new(python).arg(script).arg(&file))?;
+        Ok(Others { peer, arms: serde_json::from_str(&ready)? })
     }
 
     fn arms(&self, kind: &str) -> Vec<String> {
         self.arms.iter().filter(|a| a.split(' ').next() == Some(kind)).cloned().collect()
     }
 
-    fn answer(&mut self) -> Done<String> {
-        let mut line = String::new();
-        match self.from.read_line(&mut line)? {
-            0 => Err("the peer ended; what it says stands above".into()),
-            _ => Ok(line.trim().to_string()),
-        }
-    }
-
-    fn ask(&mut self, line: &str) -> Done<String> {
-        writeln!(self.to, "{line}")?;
-        self.answer()
-    }
-
     fn largest_difference(&mut self, folder: &Path, means: &[Vec<f32>]) -> Done<f32> {
         let file = folder.join("means.f32");
-        self.ask(&format!("write {}", file.display()))?;
+        self.peer.ask(&format!("write {}", file.display()))?;
         let bytes = std::fs::read(&file)?;
         if bytes.len() != 4 * means.iter().map(Vec::len).sum::<usize>() {
             return Err("the peer's means have another size".into());
@@ -256,13 +200,5 @@ impl Peer {
         let pairs = means.iter().flatten().copied().zip(theirs);
         let (worst, largest) = pairs.fold((0.0f32, 0.0f32), |(w, l), (a, b)| (w.max((a - b).abs()), l.max(b.abs())));
         Ok(worst / largest)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about either outcome.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

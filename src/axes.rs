@@ -225,7 +225,7 @@ impl Dims {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pick {
-    /// Every token, one row each.
+    /// Every token that somebody said, one row each; those of the template too where they are asked for.
     All,
     /// The last token before the reply: the end of the header that opens the assistant's turn.
     LastPrompt,
@@ -233,11 +233,13 @@ pub enum Pick {
     MeanResponse,
     /// Mean over the content tokens of each turn, one row per turn.
     EachTurn,
+    /// Tokens at stated positions, one row each.
+    Positions,
 }
 
 impl Pick {
     /// All picks.
-    pub const ALL: [Pick; 4] = [Pick::All, Pick::LastPrompt, Pick::MeanResponse, Pick::EachTurn];
+    pub const ALL: [Pick; 5] = [Pick::All, Pick::LastPrompt, Pick::MeanResponse, Pick::EachTurn, Pick::Positions];
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -246,6 +248,7 @@ impl Pick {
             Pick::LastPrompt => "last_prompt",
             Pick::MeanResponse => "mean_response",
             Pick::EachTurn => "each_turn",
+            Pick::Positions => "positions",
         }
     }
 }

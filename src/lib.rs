@@ -10,6 +10,7 @@ pub mod table;
 
 pub mod acts;
 pub mod direction;
+pub mod moments;
 
 pub mod shipped;
 pub mod text;
@@ -22,6 +23,8 @@ pub mod capture;
 pub mod unit;
 
 pub mod store;
+
+pub mod record;
 
 pub mod analysis;
 

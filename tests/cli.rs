@@ -44,9 +44,20 @@ fn every_command_explains_itself_with_examples() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, _) = run(dir.path(), &["--help"]);
     assert!(code == 0 && out.contains("Examples:"));
-    for command in
-        ["demo", "run", "check", "capture", "generate", "inspect", "template", "world", "pretrain", "finetune"]
-    {
+    for command in [
+        "demo",
+        "run",
+        "check",
+        "capture",
+        "capture-merge",
+        "moments",
+        "generate",
+        "inspect",
+        "template",
+        "world",
+        "pretrain",
+        "finetune",
+    ] {
         assert!(out.contains(command));
         let (code, out, _) = run(dir.path(), &[command, "--help"]);
         assert!(code == 0 && out.contains("Examples:"), "{command}: {out}");
@@ -58,13 +69,14 @@ fn every_command_explains_itself_with_examples() {
 #[test]
 fn capture_writes_a_tensor_per_site_and_a_row_table_and_nothing_else() {
     let dir = with_prompts();
-    let args = ["capture", "--prompts", "p.jsonl", "--sites", "resid_post.0..1,logits", "--pick", "all", "--out", "o"];
+    let args =
+        ["capture", "--prompts", "p.jsonl", "--sites", "resid_post.0..1,logits", "--template-tokens", "--out", "o"];
     let (code, out, err) = run(dir.path(), &args);
     assert!(code == 0 && out.is_empty(), "{err}");
     let o = dir.path().join("o");
     let mut names: Vec<_> = fs::read_dir(&o).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["activations.safetensors", "rows.csv", "run.json"]);
+    assert_eq!(names, [".lock", "activations.safetensors", "manifest.json", "rows.csv", "run.json"]);
     let bytes = fs::read(o.join("activations.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let csv = fs::read_to_string(o.join("rows.csv")).unwrap();
@@ -109,7 +121,7 @@ fn shards_join_to_the_bytes_of_one_file() {
     };
     let many = dir.path().join("many");
     let manifest = json(many.join("manifest.json"));
-    let shards = manifest["shards"].as_array().unwrap();
+    let shards = manifest["files"].as_array().unwrap();
     assert!(shards.len() > 2);
     let joined: Vec<u8> = shards.iter().flat_map(|s| data(many.join(s["file"].as_str().unwrap()))).collect();
     assert_eq!(joined, data(dir.path().join("one/activations.safetensors")));
@@ -282,8 +294,8 @@ fn a_killed_capture_resumes_to_the_same_bytes_with_any_number_of_threads() {
     for wanted in [1, 9] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_personascope"));
         let mut child = command.current_dir(d).args(args("part", "1")).spawn().unwrap();
-        let units = || fs::read_dir(d.join("part/.units")).map_or(0, Iterator::count);
-        while units() < wanted && child.try_wait().unwrap().is_none() {
+        let journal = || fs::read_to_string(d.join("part/.unfinished/journal")).unwrap_or_default();
+        while journal().matches("piece").count() < wanted && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         child.kill().unwrap();

@@ -12,6 +12,7 @@ mod export;
 mod generate;
 mod import;
 mod inspect;
+mod moments;
 mod out;
 mod parity;
 mod progress;
@@ -59,7 +60,11 @@ enum Command {
     /// Say what a probe file would run: every setting, rows and bytes
     Check(study::CheckArgs),
     /// Keep activations of prompts
-    Capture(capture::CaptureArgs),
+    Capture(Box<capture::CaptureArgs>),
+    /// Join the parts of a capture that was dealt out
+    CaptureMerge(capture::MergeArgs),
+    /// Take means, variances and projections of stored rows, by group
+    Moments(moments::MomentsArgs),
     /// Contrasts and maps of a store, with null and interval
     Analyse(analyse::AnalyseArgs),
     /// Write a store, or some of it, as npz, csv, safetensors or parquet
@@ -150,7 +155,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => study::demo(args),
         Command::Run(args) => study::run(args),
         Command::Check(args) => study::check(args),
-        Command::Capture(args) => capture::capture(args),
+        Command::Capture(args) => capture::capture(*args),
+        Command::Moments(args) => moments::moments(args),
+        Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Analyse(args) => analyse::analyse(args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),

@@ -45,6 +45,12 @@ impl Bar {
         Bar { bar, resumed: false }
     }
 
+    /// Moves on to a place.
+    pub fn reach(&self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+    }
+
     /// Moves on by so many of them.
     pub fn forward(&self, n: u64) {
         self.bar.inc(n);

@@ -4,7 +4,6 @@ use super::atomic::write_atomic;
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -43,8 +42,8 @@ pub struct Width {
 pub struct Sum {
     pub file: String,
     pub bytes: u64,
-    /// Of the whole file, as `sha256sum` prints it.
-    pub sha256: String,
+    /// BLAKE3 of the whole file, as `b3sum` prints it.
+    pub blake3: String,
 }
 
 /// A file of rows: safetensors with a tensor `[rows, width]` for each site.
@@ -85,8 +84,8 @@ pub struct Part {
     pub of: usize,
     /// Runs of rows of the whole, `[first, count]`, in the order in which this part holds them.
     pub runs: Vec<(usize, usize)>,
-    /// Rows of each file of the whole.
-    pub whole: Vec<usize>,
+    /// Bytes of a file of rows of the whole.
+    pub shard_bytes: u64,
 }
 
 impl Manifest {
@@ -149,7 +148,7 @@ impl Sum {
     pub fn of(dir: &Path, file: &str) -> Result<Sum> {
         let path = dir.join(file);
         let mut open = File::open(&path).map_err(|e| Error::io("read", &path, e))?;
-        let (mut hash, mut bytes) = (Sha256::new(), 0);
+        let (mut hash, mut bytes) = (blake3::Hasher::new(), 0);
         let mut block = vec![0; 1 << 20];
         loop {
             let n = open.read(&mut block).map_err(|e| Error::io("read", &path, e))?;
@@ -159,7 +158,7 @@ impl Sum {
             hash.update(&block[..n]);
             bytes += n as u64;
         }
-        Ok(Sum { file: file.into(), bytes, sha256: format!("{:x}", hash.finalize()) })
+        Ok(Sum { file: file.into(), bytes, blake3: hash.finalize().to_hex().to_string() })
     }
 
     /// Compares the file with what it was; its contents are read only if its size is right.

@@ -1,6 +1,6 @@
 //! A small store for tests.
 
-use super::activations::header;
+use super::layout::head;
 use super::manifest::{Manifest, ROWS, RowFile, Stored, Sum, Width};
 use super::opened::Store;
 use crate::axes::{Point, Site};
@@ -22,11 +22,11 @@ pub fn value(site: usize, row: usize, column: usize) -> f32 {
 
 /// Writes seven rows in files of 3, 3 and 1, and opens the store.
 pub fn small(dir: &Path, dtype: Stored) -> Store {
-    let layout: Vec<(Site, usize)> = sites().iter().map(|w| (w.site, w.width)).collect();
+    let layout = sites();
     let (mut files, mut first_row) = (Vec::new(), 0);
     for (i, rows) in [3, 3, 1].into_iter().enumerate() {
-        let mut bytes = header(&layout, rows, dtype);
-        for (s, (_, width)) in layout.iter().enumerate() {
+        let mut bytes = head(&layout, dtype, rows).0;
+        for (s, Width { width, .. }) in layout.iter().enumerate() {
             let values: Vec<f32> =
                 (first_row..first_row + rows).flat_map(|r| (0..*width).map(move |c| value(s, r, c))).collect();
             dtype.encode_all(&values, &mut bytes);

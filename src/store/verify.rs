@@ -6,7 +6,6 @@ use super::opened::{CHUNK, Store};
 use super::tensors::{Tensor, TensorFile};
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::BufReader;
 
@@ -113,7 +112,7 @@ impl Store {
             Err(Error::Format { reason, .. }) => return Ok(Some(format!("{}: {reason}", sum.file))),
             Err(e) => return Err(e),
         };
-        let mut hash = Sha256::new();
+        let mut hash = blake3::Hasher::new();
         let mut bytes = vec![0; file.data_start() as usize];
         file.read_at(0, &mut bytes)?;
         hash.update(&bytes);
@@ -122,7 +121,7 @@ impl Store {
             self.check_tensor(file, tensor, entry.first_row, &mut hash, found, progress)?;
         }
         found.bytes += sum.bytes;
-        let now = Sum { file: sum.file.clone(), bytes: sum.bytes, sha256: format!("{:x}", hash.finalize()) };
+        let now = Sum { file: sum.file.clone(), bytes: sum.bytes, blake3: hash.finalize().to_hex().to_string() };
         Ok((now != *sum).then(|| sum.damaged(&Damage::Contents)))
     }
 
@@ -131,7 +130,7 @@ impl Store {
         file: &TensorFile,
         tensor: &Tensor,
         first_row: usize,
-        hash: &mut Sha256,
+        hash: &mut blake3::Hasher,
         found: &mut Verified,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {

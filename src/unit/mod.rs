@@ -5,10 +5,14 @@
 //! addressed by its content, its outcome is kept whole or not at all, a worker per core runs units, and outcomes are
 //! joined in the order of the units. Resume, identical reruns and a cache across commands follow from that.
 
+mod blocks;
+mod each;
 mod outcome;
 mod plan;
 mod run;
 
+pub use blocks::{Share, blocks};
+pub use each::{Delivery, each};
 pub use outcome::Outcome;
 pub use plan::{Item, MAX_BATCH_TOKENS, Plan, Task};
 pub use run::{Progress, Shelf, Tally, parallel, run};

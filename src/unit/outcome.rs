@@ -15,6 +15,27 @@ pub struct Outcome {
     /// Tokens of each reply.
     pub replies: Vec<Vec<u32>>,
     pub receipts: Vec<Receipt>,
+    /// How often the unit was cut in two because memory ran out; forgotten on a shelf.
+    pub splits: usize,
+}
+
+impl Outcome {
+    /// The outcome of both, the items of the other behind those of this one.
+    pub fn join(mut self, other: Outcome) -> Outcome {
+        if self.kept.is_empty() {
+            self.kept = other.kept;
+        } else {
+            self.kept.iter_mut().zip(other.kept).for_each(|((_, all), (_, more))| all.extend(more));
+        }
+        self.replies.extend(other.replies);
+        for (all, more) in self.receipts.iter_mut().zip(other.receipts) {
+            all.rows += more.rows;
+            all.before += more.before;
+            all.after += more.after;
+        }
+        self.splits += other.splits;
+        self
+    }
 }
 
 /// The key of the header's only entry.
@@ -63,6 +84,7 @@ impl Outcome {
             kept: header.order.iter().map(floats).collect::<Option<_>>()?,
             replies: header.replies,
             receipts: header.receipts.into_iter().map(receipt).collect(),
+            splits: 0,
         })
     }
 }
@@ -91,6 +113,7 @@ mod tests {
             kept: vec![(Site::post(1), vec![1.0, -0.0, 3.5e-39]), (Site::Logits, vec![])],
             replies: vec![vec![7, 8], vec![]],
             receipts,
+            splits: 0,
         };
         let bytes = outcome.to_bytes().unwrap();
         (0..20).for_each(|_| assert!(outcome.to_bytes().unwrap() == bytes, "the same bytes every time"));

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::axes::Site;
 use crate::capture::Collect;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::generate::{Settings, Start, fits, generate};
 use crate::model::{Along, Edit, Example, Head, Hooks, Model, Rows, forward};
 use serde_json::json;
@@ -63,14 +63,14 @@ impl Plan<'_> {
         let new_tokens = if let Task::Generate(s) = &self.task { s.max_new_tokens } else { 0 };
         if let Some(item) = self.items.iter().find(|i| i.adapter.is_some_and(|a| a >= self.model.adapters.len())) {
             let what = format!("prompt `{}` asks for adapter {:?}, which the model lacks", item.id, item.adapter);
-            return Err(crate::error::Error::refused(what, "add the adapter to the model"));
+            return Err(Error::refused(what, "add the adapter to the model"));
         }
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
         let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
         for site in sites.iter().copied().chain(self.edits.iter().map(Along::site)) {
             if !self.model.lm.has(site) {
                 let exist = Site::describe_all(dims.n_layers, self.model.lm.points());
-                return Err(crate::error::Error::Site { asked: site.to_string(), exist });
+                return Err(Error::Site { asked: site.to_string(), exist });
             }
         }
         Ok(())
@@ -123,8 +123,32 @@ impl Plan<'_> {
         format!("{:x}", hash.finalize())
     }
 
-    /// Runs one unit on the calling thread.
+    /// Runs one unit on the calling thread. Where memory runs out, as on a device that others use too, the unit is cut
+    /// in two and each half is run by itself.
+    ///
+    /// # Errors
+    /// A failed pass; a prompt that does not fit into memory by itself, by its id.
     pub fn execute(&self, unit: &Range<usize>) -> Result<Outcome> {
+        match self.pass(unit) {
+            Err(e) if is_out_of_memory(&e) => {
+                if unit.len() < 2 {
+                    let item = &self.items[unit.start];
+                    let what = format!("memory ran out over prompt `{}` of {} tokens: {e}", item.id, item.tokens.len());
+                    return Err(Error::refused(
+                        what,
+                        "shorten it, choose fewer sites, --dtype bf16 or a larger device",
+                    ));
+                }
+                let half = unit.start + unit.len() / 2;
+                let mut all = self.execute(&(unit.start..half))?.join(self.execute(&(half..unit.end))?);
+                all.splits += 1;
+                Ok(all)
+            }
+            done => done,
+        }
+    }
+
+    fn pass(&self, unit: &Range<usize>) -> Result<Outcome> {
         let (lm, adapters, items) = (&*self.model.lm, &self.model.adapters[..], &self.items[unit.clone()]);
         match &self.task {
             Task::Capture { sites } => {
@@ -144,7 +168,7 @@ impl Plan<'_> {
                 let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
                 let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
                 let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
-                Ok(Outcome { kept: collect.into_kept()?, replies: vec![], receipts })
+                Ok(Outcome { kept: collect.into_kept()?, receipts, ..Outcome::default() })
             }
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items
@@ -159,14 +183,19 @@ impl Plan<'_> {
                     .collect();
                 let edits: Vec<&dyn Edit> = self.edits.iter().map(|e| e as &dyn Edit).collect();
                 let (replies, receipts) = generate(lm, adapters, &starts, &edits, settings)?;
-                Ok(Outcome { kept: vec![], replies, receipts })
+                Ok(Outcome { replies, receipts, ..Outcome::default() })
             }
         }
     }
 }
 
+/// Devices say it in words only.
+fn is_out_of_memory(e: &Error) -> bool {
+    matches!(e, Error::Tensor(e) if e.to_string().to_lowercase().replace('_', " ").contains("out of memory"))
+}
+
 /// Cuts consecutive lengths into runs whose sum is at most `budget`; a longer one stands alone.
-fn cut(lengths: impl Iterator<Item = usize>, budget: usize) -> Vec<Range<usize>> {
+pub(super) fn cut(lengths: impl Iterator<Item = usize>, budget: usize) -> Vec<Range<usize>> {
     let mut units: Vec<Range<usize>> = Vec::new();
     let mut sum = 0;
     for (i, length) in lengths.enumerate() {

@@ -1,11 +1,8 @@
-//! Running the units of a plan: a worker per core, outcomes in order.
+//! Running all units of a plan over a shelf.
 
+use super::each::{Delivery, each};
 use super::{Outcome, Plan};
 use crate::error::{Error, Result};
-use crate::model::kernels::team::Team;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, mpsc};
 
 /// Where outcomes are kept between runs.
 pub trait Shelf: Sync {
@@ -38,10 +35,23 @@ pub struct Tally {
     pub rows_computed: usize,
     /// Rows of units that were already on the shelf.
     pub rows_resumed: usize,
+    /// How often a unit was cut in two because memory ran out.
+    pub splits: usize,
 }
 
-/// How many finished units may wait for an earlier one, per worker. Bounds memory, changes no result.
-const AHEAD: usize = 4;
+impl Tally {
+    /// What there is to do for a plan.
+    pub fn of(plan: &Plan<'_>) -> Tally {
+        let tokens = plan.items.iter().map(|i| i.tokens.len()).sum();
+        Tally { units: plan.units().len(), tokens, ..Tally::default() }
+    }
+
+    /// That a run was asked to stop.
+    pub fn interrupted(&self) -> Error {
+        let what = format!("interrupted after {} of {} units", self.units_done, self.units);
+        Error::refused(what, "run the same command again: it goes on where it was")
+    }
+}
 
 /// Runs every unit of a plan that is not on the shelf and hands the outcomes to `take` in order.
 ///
@@ -56,10 +66,7 @@ pub fn run(
 ) -> Result<Tally> {
     plan.check()?;
     let units = plan.units();
-    let tokens_of = |u: usize| plan.items[units[u].clone()].iter().map(|i| i.tokens.len()).sum::<usize>();
-    let rows_of = |u: usize| plan.items[units[u].clone()].iter().map(|i| plan.rows_of(i)).sum::<usize>();
-    let mut tally = Tally { units: units.len(), tokens: (0..units.len()).map(tokens_of).sum(), ..Tally::default() };
-
+    let mut tally = Tally::of(plan);
     let one = |u: usize| -> Result<(Outcome, bool)> {
         let Some(shelf) = shelf else { return Ok((plan.execute(&units[u])?, false)) };
         let address = plan.address(&units[u]);
@@ -70,75 +77,18 @@ pub fn run(
         shelf.put(&address, &outcome)?;
         Ok((outcome, false))
     };
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let (taken, freed) = (Mutex::new(0usize), Condvar::new());
-    // Workers beyond the units help with what the others compute.
-    let workers = plan.model.workers(threads).max(1);
-    let team = Team::new(workers);
-    std::thread::scope(|scope| {
-        let (send, receive) = mpsc::channel();
-        for worker in 0..workers {
-            let (send, one, next, stop, taken, freed, count, team) =
-                (send.clone(), &one, &next, &stop, &taken, &freed, units.len(), &team);
-            let work = move || {
-                loop {
-                    let u = next.fetch_add(1, Ordering::Relaxed);
-                    if u >= count {
-                        return;
-                    }
-                    let mut seen = taken.lock().unwrap_or_else(|e| e.into_inner());
-                    while u >= *seen + AHEAD * workers && !stop.load(Ordering::Relaxed) {
-                        seen = freed.wait(seen).unwrap_or_else(|e| e.into_inner());
-                    }
-                    drop(seen);
-                    if stop.load(Ordering::Relaxed) || send.send((u, one(u))).is_err() {
-                        return;
-                    }
-                }
-            };
-            scope.spawn(move || team.member(worker, work));
-        }
-        drop(send);
-        let halt = || {
-            stop.store(true, Ordering::Relaxed);
-            let _held = taken.lock().unwrap_or_else(|e| e.into_inner());
-            freed.notify_all();
-        };
-        let mut waiting = BTreeMap::new();
-        let mut due = 0;
-        let mut result = Ok(());
-        for (u, outcome) in receive {
-            waiting.insert(u, outcome);
-            while let Some(outcome) = waiting.remove(&due) {
-                let step = outcome.and_then(|(outcome, resumed)| {
-                    *(if resumed { &mut tally.rows_resumed } else { &mut tally.rows_computed }) += rows_of(due);
-                    tally.units_done += 1;
-                    tally.tokens_done += tokens_of(due);
-                    take(due, outcome)?;
-                    if progress.step(&tally) { Ok(()) } else { Err(interrupted(&tally)) }
-                });
-                if let Err(e) = step {
-                    result = Err(e);
-                    halt();
-                    break;
-                }
-                due += 1;
-                *taken.lock().unwrap_or_else(|e| e.into_inner()) = due;
-                freed.notify_all();
-            }
-            if result.is_err() {
-                break;
-            }
-        }
-        result
+    let todo: Vec<usize> = (0..units.len()).collect();
+    each(plan, &units, &todo, threads, Delivery::InOrder, one, |u, (outcome, resumed)| {
+        let items = &plan.items[units[u].clone()];
+        let rows: usize = items.iter().map(|i| plan.rows_of(i)).sum();
+        *(if resumed { &mut tally.rows_resumed } else { &mut tally.rows_computed }) += rows;
+        tally.units_done += 1;
+        tally.tokens_done += items.iter().map(|i| i.tokens.len()).sum::<usize>();
+        tally.splits += outcome.splits;
+        take(u, outcome)?;
+        if progress.step(&tally) { Ok(()) } else { Err(tally.interrupted()) }
     })?;
     Ok(tally)
-}
-
-fn interrupted(tally: &Tally) -> Error {
-    let what = format!("interrupted after {} of {} units", tally.units_done, tally.units);
-    Error::refused(what, "run the same command again: it goes on where it was")
 }
 
 /// Maps items on `threads` threads and keeps their order. For work that is no unit, such as encoding text.

@@ -3,8 +3,8 @@
 use super::{Selection, head_line, key_lines};
 use crate::error::Result;
 use crate::store::Appending;
-use crate::store::activations::header;
 use crate::store::keys::Keys;
+use crate::store::layout::head;
 use crate::store::opened::{CHUNK, Store};
 use std::path::{Path, PathBuf};
 
@@ -27,8 +27,7 @@ pub(super) fn write(
     table.append(text.as_bytes())?;
 
     let mut file = Appending::create(out)?;
-    let sites: Vec<_> = what.sites.iter().map(|w| (w.site, w.width)).collect();
-    file.append(&header(&sites, what.count(), store.manifest.dtype))?;
+    file.append(&head(&what.sites, store.manifest.dtype, what.count()).0)?;
     let mut bytes = Vec::new();
     for w in &what.sites {
         for rows in what.pieces(CHUNK / (w.width * store.manifest.dtype.size())) {

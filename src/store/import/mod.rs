@@ -6,10 +6,10 @@ mod place;
 pub use convention::{Axes, Convention};
 
 use super::Appending;
-use super::activations::header;
 use super::atomic::{create_dir, write_atomic};
 use super::formats::sources::{Float, Sources};
 use super::keys::Keys;
+use super::layout::head;
 use super::manifest::{Manifest, ROWS, RowFile, Stored, Sum, Width};
 use crate::axes::{Pick, Site};
 use crate::error::{Error, Result};
@@ -235,15 +235,10 @@ fn write(
 ) -> Result<()> {
     let io = |e| Error::io("write", path, e);
     let mut file = File::create(path).map_err(io)?;
-    let layout: Vec<(Site, usize)> = sites.iter().map(|w| (w.site, w.width)).collect();
-    let head = header(&layout, rows, dtype);
+    let (head, places) = head(sites, dtype, rows);
     file.write_all(&head).map_err(io)?;
-    let mut starts = Vec::new();
-    let mut end = head.len() as u64;
-    for w in sites {
-        starts.push((w.site, end));
-        end += (rows * w.width * dtype.size()) as u64;
-    }
+    let starts: Vec<(Site, u64)> = sites.iter().zip(&places).map(|(w, at)| (w.site, *at)).collect();
+    let end = places[places.len() - 1];
     file.set_len(end).map_err(io)?;
     for taken in all {
         copy(sources, taken, dtype, &starts, (&mut file, path), progress)?;
@@ -261,7 +256,7 @@ fn describe(
     let sum = |path: &Path| -> Result<Value> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let sum = Sum::of(path.parent().unwrap_or(Path::new("")), &name)?;
-        Ok(json!({ "file": sum.file, "bytes": sum.bytes, "sha256": sum.sha256 }))
+        Ok(json!({ "file": sum.file, "bytes": sum.bytes, "blake3": sum.blake3 }))
     };
     let from: serde_json::Map<String, Value> = all
         .iter()

@@ -102,7 +102,7 @@ fn folders_of_older_versions_parts_and_stores_without_rows_say_what_to_do() {
     assert!(Store::open(&dir.path().join("no")).err().unwrap().to_string().contains("no such folder"));
     let store = small(dir.path(), Stored::F32);
     assert!(store.whole().is_ok());
-    let part = Part { index: 1, of: 7, runs: vec![(0, 7)], whole: vec![49] };
+    let part = Part { index: 1, of: 7, runs: vec![(0, 7)], shard_bytes: 1 << 30 };
     let store = with(dir.path(), |m| m.part = Some(part.clone())).unwrap();
     let refused = store.whole().unwrap_err();
     assert!(refused.to_string().contains("part 2 of 7") && refused.hint().contains("capture-merge"), "{refused}");
