@@ -200,7 +200,9 @@ fn questions_asked_under_both_instructions_stay_on_one_side_and_their_contrast_i
     assert!(direction.unit[0] > 0.95, "{}", direction.unit[0]);
     // Rows differ by 3 with a standard deviation of sqrt(2) (question and row): Phi(3 / 2) = 0.93.
     assert!((l.held_out.auroc.unwrap() - 0.93).abs() < 0.06, "{:?}", l.held_out);
-    assert!(l.held_out.interval.is_some() && l.train_auroc.unwrap() > 0.85 && l.held_out.p == Some(0.01));
+    assert!(l.held_out.interval.is_some() && l.train_auroc.unwrap() > 0.8, "{l:?}");
+    // Of the 64 ways to swap 6 held-out questions the null finds the given one now and then: p is about 1/64 at best.
+    assert!(l.held_out.p.unwrap() <= 0.05, "{:?}", l.held_out);
     assert_eq!(s.wording.reason.as_deref(), Some("the words of the rows are not known"));
 }
 

@@ -75,7 +75,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     assert!(said(|m| m.sites[1].site = m.sites[0].site).contains("two tensors are named `resid_pre.0`"));
     assert!(said(|m| m.files[1].sum.file = m.files[0].sum.file.clone()).contains("listed twice"));
     assert!(said(|m| m.files[0].sum.file = "../other.safetensors".into()).contains("no name of a file"));
-    assert!(said(|m| m.files[0].rows = usize::MAX).contains("rows"));
+    assert!(said(|m| m.files[0].rows = usize::MAX).contains("comes next"));
     assert!(said(|m| m.tables.clear()).contains("rows without rows.csv"));
     assert!(said(|m| m.sites[0].width = 0).contains("no columns"));
 }
