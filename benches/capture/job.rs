@@ -9,6 +9,7 @@ use personascope::text::Message;
 use personascope::world::{ConversationOptions, SystemPrompt, World};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 #[derive(Serialize, Deserialize)]
@@ -69,7 +70,6 @@ fn conversations(count: usize) -> Done<Prompts> {
     let model = Model::load(&Source::toyworld())?;
     let world = World::toyworld();
     let mut rng = personascope::rng::stream(1, "capture bench");
-    let (selection, names) = (Selection::from(Pick::MeanResponse), Names::default());
     let mut all = Prompts::default();
     for i in 0..count {
         let persona = &world.personas()[i % world.personas().len()];
