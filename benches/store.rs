@@ -25,6 +25,9 @@ const SITES: usize = 12;
 const WIDTH: usize = 768;
 const UNIT: usize = 2048;
 
+/// Writes all rows into a folder.
+type Arm<'a> = &'a dyn Fn(&Path) -> Done<()>;
+
 fn main() -> Done<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let parent = args.first().map_or_else(std::env::temp_dir, PathBuf::from);
@@ -36,7 +39,7 @@ fn main() -> Done<()> {
         layout.sites.iter().map(|s| (s.site, (0..UNIT * WIDTH).map(|i| (i % 1013) as f32).collect())).collect();
     println!("{} bytes, {units} units of {UNIT} rows at {SITES} sites of {WIDTH}", layout.bytes());
 
-    let arms: [(&str, &dyn Fn(&Path) -> Done<()>); 3] = [
+    let arms: [(&str, Arm); 3] = [
         ("plain", &|dir| plain(dir, &layout, &kept, false)),
         ("checked plain", &|dir| plain(dir, &layout, &kept, true)),
         ("writer", &|dir| writer(dir, &layout, &kept)),

@@ -42,7 +42,7 @@ pub fn write(
     write_to(findings, &notebooks.join(&findings.stem), figures, exports, extra)
 }
 
-/// [`write`] with the folder of the tables named outright.
+/// [`write()`] with the folder of the tables named outright.
 ///
 /// # Errors
 /// The same.

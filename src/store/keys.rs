@@ -145,7 +145,7 @@ impl Column {
 
     fn of(name: String, grown: Growing) -> Column {
         let cells = match grown.texts {
-            Some((texts, of_row, _)) => Cells::Texts { texts, of_row },
+            Some(Texts { texts, of_row, .. }) => Cells::Texts { texts, of_row },
             None => Cells::Ints(grown.ints),
         };
         Column { name, cells }
@@ -156,7 +156,15 @@ impl Column {
 #[derive(Default)]
 struct Growing {
     ints: Vec<i64>,
-    texts: Option<(Vec<String>, Vec<u32>, HashMap<String, u32>)>,
+    texts: Option<Texts>,
+}
+
+#[derive(Default)]
+struct Texts {
+    texts: Vec<String>,
+    of_row: Vec<u32>,
+    /// The place of each text in `texts`.
+    places: HashMap<String, u32>,
 }
 
 impl Growing {
@@ -166,7 +174,7 @@ impl Growing {
                 self.ints.push(v);
                 return Ok(());
             }
-            self.texts = Some(Default::default());
+            self.texts = Some(Texts::default());
             for v in std::mem::take(&mut self.ints) {
                 self.text(&if v == NONE { String::new() } else { v.to_string() }, row)?;
             }
@@ -175,7 +183,7 @@ impl Growing {
     }
 
     fn text(&mut self, cell: &str, row: usize) -> Result<()> {
-        let Some((texts, of_row, places)) = &mut self.texts else { return Ok(()) };
+        let Some(Texts { texts, of_row, places }) = &mut self.texts else { return Ok(()) };
         let place = match places.get(cell) {
             Some(place) => *place,
             None => {

@@ -31,7 +31,7 @@ fn json(path: impl AsRef<Path>) -> Value {
 fn prompts() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let line = |i: usize| {
-        let (said, more) = (["tea", "rain", "the sea"][i % 3], if i % 2 == 0 { "" } else { " and of bread" });
+        let (said, more) = (["tea", "rain", "the sea"][i % 3], if i.is_multiple_of(2) { "" } else { " and of bread" });
         format!(
             r#"{{"id":"c{i}","messages":[{{"role":"user","content":"Tell me of {said}{more}."}},{{"role":"assistant","content":"I like {said}."}}],"persona":"p{}","score":{},"w":{}}}"#,
             i % 5,

@@ -33,7 +33,7 @@ pub(super) fn caption(sweeps: &[Sweep], ask: &Analysis) -> String {
     )
 }
 
-pub(super) fn map(site: &str, mapped: &Mapped, ask: &Analysis, [axes, _, scores]: &[Table; 3]) -> Result<Page> {
+pub(super) fn map(site: &str, mapped: &Mapped, [axes, _, scores]: &[Table; 3]) -> Result<Page> {
     let all = points(site, scores);
     let named = ends(&all);
     let dot = |(name, is_default, x, y): &(String, bool, f64, f64)| match is_default {
@@ -53,7 +53,7 @@ pub(super) fn map(site: &str, mapped: &Mapped, ask: &Analysis, [axes, _, scores]
             (vec![arrow], said)
         }
     };
-    let shares = (ask.sites.len() > 1).then(|| by_site(axes));
+    let shares = (distinct(axes, "site").len() > 1).then(|| by_site(axes));
     let more = if shares.is_some() { " (c) The share of the first component at every site." } else { "" };
     let caption = format!(
         "The means of {} values of `{}` (each the mean over its rows) at {site}, relative to their mean: (a) the first two \

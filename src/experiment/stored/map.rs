@@ -1,12 +1,15 @@
 //! A map of the means of groups; with a default among them, that of persona space.
 
 use super::{Analysis, Chosen, Mapped, Parts, draw, groups_of};
-use crate::acts::RowKey;
+use crate::acts::{Activations, RowKey};
+use crate::analysis::contrast::is_constant;
 use crate::analysis::group_map::{group_axes_table, group_dimensions_table, group_map, group_scores_table};
 use crate::analysis::map::{map_table, persona_map, scores_table, spectrum_table};
+use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::experiment::cells::{num, round, row};
 use crate::store::Store;
+use crate::store::manifest::Width;
 use crate::table::Table;
 use crate::unit::parallel;
 
@@ -17,15 +20,6 @@ pub(super) fn run(
     progress: &(dyn Fn(u64) + Sync),
     found: &mut Parts,
 ) -> Result<()> {
-    let drawn = match mapped.drawn {
-        Some(site) if !ask.sites.iter().any(|w| w.site == site) => {
-            let here: Vec<String> = ask.sites.iter().map(|w| w.site.to_string()).collect();
-            let what = format!("{site} is not among the sites that are mapped");
-            return Err(Error::refused(what, format!("sites are {}", here.join(", "))));
-        }
-        Some(site) => site,
-        None => ask.sites[ask.sites.len() / 2].site,
-    };
     let keys = store.keys(Some(&[&mapped.column]))?;
     let kept: Vec<bool> = keys.column(&mapped.column)?.is("").into_iter().map(|empty| !empty).collect();
     let chosen = Chosen::of(&kept);
@@ -35,41 +29,77 @@ pub(super) fn run(
     }
     let groups = groups_of(&keys, &mapped.column, &chosen.rows)?;
     let row_keys: Vec<RowKey> = groups.into_iter().map(|group| RowKey { group, ..RowKey::default() }).collect();
-    let tables = match &mapped.default {
+    let acts = |w: &Width| store.activations(w.site, ask.pick, &chosen.runs, row_keys.clone());
+    let (tables, flat) = match &mapped.default {
         None => {
-            let maps = parallel(&ask.sites, ask.threads, |w| {
-                let acts = store.activations(w.site, ask.pick, &chosen.runs, row_keys.clone())?;
-                let map = group_map(&acts, &ask.mapping)?;
+            let all = parallel(&ask.sites, ask.threads, |w| {
+                let acts = acts(w)?;
                 progress(1);
-                Ok(map)
+                varied(&acts, || group_map(&acts, &ask.mapping))
             })?;
-            [
+            let (maps, flat) = parted(all, &ask.sites);
+            let tables = [
                 group_axes_table("axes", &maps),
                 group_dimensions_table("dimensions", &maps),
                 group_scores_table("scores", &maps),
-            ]
+            ];
+            (tables, flat)
         }
         Some(default) => {
-            let maps = parallel(&ask.sites, ask.threads, |w| {
-                let acts = store.activations(w.site, ask.pick, &chosen.runs, row_keys.clone())?;
-                let mut map = persona_map(&acts, default, &ask.mapping)?;
-                map.axis.positive = format!("{}={default}", mapped.column);
-                map.axis.negative = format!("other values of {}", mapped.column);
+            let all = parallel(&ask.sites, ask.threads, |w| {
+                let acts = acts(w)?;
                 progress(1);
-                Ok(map)
+                varied(&acts, || persona_map(&acts, default, &ask.mapping))
             })?;
-            found.vectors.extend(maps.iter().map(|m| m.axis.clone()));
-            [map_table("axes", &maps), spectrum_table("dimensions", &maps), scores_table("scores", &maps)]
+            let (mut maps, flat) = parted(all, &ask.sites);
+            for m in &mut maps {
+                m.axis.positive = format!("{}={default}", mapped.column);
+                m.axis.negative = format!("other values of {}", mapped.column);
+                found.vectors.push(m.axis.clone());
+            }
+            ([map_table("axes", &maps), spectrum_table("dimensions", &maps), scores_table("scores", &maps)], flat)
         }
     };
+    let drawn = drawn(ask, mapped, &flat)?;
+    found.warnings.extend(flat.iter().map(|s| format!("at {s} all rows are the same: it is left out of the map")));
     let site = drawn.to_string();
     found.summary.push(sentence(&site, mapped, &tables));
     match row(&tables[0], &[("site", &site), ("axis", "PC2")]) {
-        Some(_) => found.pages.push((draw::map(&site, mapped, ask, &tables)?, vec!["axes", "dimensions", "scores"])),
+        Some(_) => found.pages.push((draw::map(&site, mapped, &tables)?, vec!["axes", "dimensions", "scores"])),
         None => found.warnings.push(format!("the groups lie on a line at {site}: no map is drawn")),
     }
     found.tables.extend(tables);
     Ok(())
+}
+
+/// The map of a site; none where all rows are the same, as the embedding of one last token is.
+fn varied<T>(acts: &Activations, map: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    if is_constant(acts) { Ok(None) } else { map().map(Some) }
+}
+
+/// The maps there are, and the sites without one.
+fn parted<T>(all: Vec<Option<T>>, sites: &[Width]) -> (Vec<T>, Vec<Site>) {
+    let flat = sites.iter().zip(&all).filter(|(_, m)| m.is_none()).map(|(w, _)| w.site).collect();
+    (all.into_iter().flatten().collect(), flat)
+}
+
+/// The site whose map is drawn: the one asked for, or the middle one of those where rows differ.
+fn drawn(ask: &Analysis, mapped: &Mapped, flat: &[Site]) -> Result<Site> {
+    let sites: Vec<Site> = ask.sites.iter().map(|w| w.site).filter(|s| !flat.contains(s)).collect();
+    let Some(middle) = sites.get(sites.len() / 2) else {
+        let what =
+            format!("all rows are the same at {}", flat.iter().map(Site::to_string).collect::<Vec<_>>().join(", "));
+        return Err(Error::refused(what, "there is nothing to map: choose another site or pick"));
+    };
+    match mapped.drawn {
+        None => Ok(*middle),
+        Some(site) if sites.contains(&site) => Ok(site),
+        Some(site) => {
+            let here: Vec<String> = sites.iter().map(Site::to_string).collect();
+            let what = format!("{site} is not among the sites that are mapped");
+            Err(Error::refused(what, format!("sites are {}", here.join(", "))))
+        }
+    }
 }
 
 fn sentence(site: &str, mapped: &Mapped, [axes, dimensions, _]: &[Table; 3]) -> String {
