@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A model is `toyworld` (2,000 conversations), a shape of random weights (25M, 125M, 500M) or a folder in Hugging Face
-//! layout; `--prompts=N` takes fewer, `--rounds=N` another number of rounds. On a machine that others use, `--patience=N`
-//! repeats a run up to N times while they took more than a twentieth of it, and keeps the one they disturbed least.
+//! layout; `--prompts=N` takes fewer, `--rounds=N` another number of rounds. On a machine that others use, `--patience=S`
+//! waits up to S seconds in all for them: runs begin when they are quiet, and one in which they took more than a twentieth
+//! of the machine is repeated.
 //!
 //! Every kind of peer is a process of its own, ours too. Each of its arms runs once; those near its fastest then take turns
 //! with ours, so that a slow minute of the machine meets all of them. Memory is the peak of a fresh process that loads
@@ -31,6 +32,7 @@ mod side;
 
 use peer::Done;
 use side::{Arm, Side, Sides};
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,7 +55,7 @@ fn main() -> Done<()> {
     }
     let number = |name: &str| -> Option<usize> { arguments.iter().find_map(|a| a.strip_prefix(name)?.parse().ok()) };
     let (prompts, rounds) = (number("--prompts="), number("--rounds=").unwrap_or(ROUNDS));
-    let patience = number("--patience=").unwrap_or(0);
+    let patience = Duration::from_secs(number("--patience=").unwrap_or(0) as u64);
     let mut models: Vec<&str> = arguments.iter().filter(|a| !a.starts_with('-')).map(String::as_str).collect();
     if models.is_empty() {
         models.push("toyworld");
@@ -61,7 +63,7 @@ fn main() -> Done<()> {
     models.into_iter().try_for_each(|model| compare(model, prompts, rounds, patience))
 }
 
-fn compare(model: &str, prompts: Option<usize>, rounds: usize, patience: usize) -> Done<()> {
+fn compare(model: &str, prompts: Option<usize>, rounds: usize, patience: Duration) -> Done<()> {
     let folder = tempfile::tempdir()?;
     let job = job::job(model, folder.path(), prompts, THREADS)?;
     let lengths = || job.ids.iter().map(Vec::len);

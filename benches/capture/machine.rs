@@ -2,16 +2,23 @@
 
 use std::fs::read_to_string;
 
+/// The share of the machine that went to others while `f` had `process` work; 0 where that is not told.
+pub fn others_while<T>(process: u32, f: impl FnOnce() -> T) -> (T, f64) {
+    let before = Ticks::of(process);
+    let done = f();
+    (done, Ticks::of(process).zip(before).map_or(0.0, |(after, before)| after.others_since(before)))
+}
+
 /// Ticks so far: of all processors together, those they worked, and those the process worked.
 #[derive(Clone, Copy)]
-pub struct Ticks {
+struct Ticks {
     all: u64,
     worked: u64,
     own: u64,
 }
 
 impl Ticks {
-    pub fn of(process: u32) -> Option<Ticks> {
+    fn of(process: u32) -> Option<Ticks> {
         // user nice system idle iowait irq softirq steal; what a hypervisor steals is work of others.
         let text = read_to_string("/proc/stat").ok()?;
         let numbers = |text: &str| text.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<u64>>();
@@ -25,7 +32,7 @@ impl Ticks {
     }
 
     /// The share of the machine that others took since.
-    pub fn others_since(self, before: Ticks) -> f64 {
+    fn others_since(self, before: Ticks) -> f64 {
         let others = (self.worked - before.worked).saturating_sub(self.own - before.own);
         others as f64 / (self.all - before.all).max(1) as f64
     }

@@ -1,12 +1,14 @@
 //! A side of the comparison: a process, its arms, and how long they took.
 
 use crate::job::Job;
-use crate::machine::Ticks;
+use crate::machine::others_while;
 use crate::peer::{Done, Peer};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Arms that took at most this much longer than the fastest of their kind are timed in rounds.
 const NEAR: f64 = 1.15;
@@ -17,14 +19,15 @@ const DISTURBED: f64 = 0.05;
 pub struct Sides {
     pub python: Option<OsString>,
     job: PathBuf,
-    patience: usize,
+    /// Others are waited for until then.
+    until: Instant,
 }
 
 impl Sides {
-    pub fn new(folder: &Path, job: &Job, patience: usize) -> Done<Sides> {
+    pub fn new(folder: &Path, job: &Job, patience: Duration) -> Done<Sides> {
         let file = folder.join("job.json");
         std::fs::write(&file, serde_json::to_vec(job)?)?;
-        Ok(Sides { python: std::env::var_os("PERSONASCOPE_PEER_PYTHON"), job: file, patience })
+        Ok(Sides { python: std::env::var_os("PERSONASCOPE_PEER_PYTHON"), job: file, until: Instant::now() + patience })
     }
 
     fn command(&self, kind: &str) -> Done<Command> {
@@ -38,9 +41,7 @@ impl Sides {
         command.arg(script).arg(&self.job).arg(kind);
         Ok(command)
     }
-}
 
-impl Sides {
     /// The peak in kB of a fresh process that runs this arm once, and what it had before.
     pub fn memory(&self, arm: &Arm) -> Done<[u64; 2]> {
         let mut side = Side::start(self, &arm.kind)?;
@@ -81,7 +82,7 @@ pub struct Side {
     pub arms: Vec<Arm>,
     /// kB resident before the first arm.
     pub loaded: u64,
-    patience: usize,
+    until: Instant,
 }
 
 impl Side {
@@ -92,21 +93,22 @@ impl Side {
         let arm =
             |name: &str| Arm { kind: kind.into(), name: name.into(), seconds: vec![], others: 0.0, in_rounds: true };
         let loaded = ready["loaded"].as_u64().ok_or("no memory is told")?;
-        Ok(Side { peer, arms: names.map(arm).collect(), loaded, patience: sides.patience })
+        Ok(Side { peer, arms: names.map(arm).collect(), loaded, until: sides.until })
     }
 
     pub fn time(&mut self, arm: usize) -> Done<()> {
         let line = format!("run {}", self.arms[arm].name);
         let (mut kept, mut least) = (0.0, f64::INFINITY);
-        for _ in 0..=self.patience {
-            let before = Ticks::of(self.peer.child.id());
-            let seconds: f64 = self.peer.ask(&line)?.parse()?;
-            let after = Ticks::of(self.peer.child.id());
-            let others = after.zip(before).map_or(0.0, |(after, before)| after.others_since(before));
+        while least > DISTURBED {
+            let process = self.peer.child.id();
+            while Instant::now() < self.until && others_while(process, || sleep(Duration::from_secs(2))).1 > DISTURBED {
+            }
+            let (answer, others) = others_while(process, || self.peer.ask(&line));
+            let seconds: f64 = answer?.parse()?;
             if others < least {
                 (kept, least) = (seconds, others);
             }
-            if least <= DISTURBED {
+            if Instant::now() >= self.until {
                 break;
             }
         }
