@@ -24,6 +24,8 @@ pub mod unit;
 
 pub mod store;
 
+pub mod vectors;
+
 pub mod record;
 
 pub mod analysis;
