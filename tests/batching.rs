@@ -104,7 +104,7 @@ fn capture<'m>(model: &'m Model, prompts: &[Vec<u32>], max_batch_tokens: usize) 
         adapter: None,
         edits: if i % 3 == 0 { vec![0] } else { vec![] },
     };
-    let edits = vec![along(model, Site::post(1), Rewrite::Shift(2.0), Positions::All)];
+    let edits = vec![along(model, Site::post(1), Rewrite::Shift(2.0), Positions::All).into()];
     let items = prompts.iter().enumerate().map(item).collect();
     Plan { model, task: Task::Capture { sites: every_site(&*model.lm) }, edits, items, max_batch_tokens }
 }

@@ -112,9 +112,7 @@ impl<'w, 'c> Work<'w, 'c> {
         self.stage(stage, Task::Generate(settings.clone()), edits, items, |outcome| {
             replies.extend(outcome.replies);
             for (sum, one) in receipts.iter_mut().zip(outcome.receipts) {
-                sum.rows += one.rows;
-                sum.before += one.before;
-                sum.after += one.after;
+                sum.add(one);
             }
         })?;
         Ok((replies, receipts))
@@ -156,6 +154,7 @@ impl<'w, 'c> Work<'w, 'c> {
         mut take: impl FnMut(unit::Outcome),
     ) -> Result<()> {
         items.iter_mut().for_each(|item| item.adapter = item.adapter.or(self.model.default_adapter));
+        let edits = edits.into_iter().map(Into::into).collect();
         let plan = unit::Plan { model: self.model, task, edits, items, max_batch_tokens: self.budget };
         self.warnings.extend(plan.beyond_training().map(|w| format!("{stage}: {w}")));
         let progress = &mut *self.ctx.progress;

@@ -4,6 +4,7 @@ use super::kernels::HeadCache;
 use super::kernels::portable::attention::{Newcomers, Slots};
 use super::rows::Example;
 use crate::axes::Layer;
+use crate::error::Result;
 use std::collections::HashMap;
 
 /// The cache of a batch. What is kept in what way is decided by the first pass.
@@ -57,6 +58,24 @@ impl Cache {
         let Held::Slots(slots) = &mut self.held else { unreachable!("just made") };
         let new = |e: &Example| Newcomers { example: e.index, rows: e.rows.clone(), first_pos: e.first_pos };
         (slots, examples.iter().map(new).collect())
+    }
+
+    /// Gives examples what another one holds, as (from, to): they go on from the same beginning.
+    pub(super) fn fork(&mut self, pairs: &[(usize, usize)]) -> Result<()> {
+        match &mut self.held {
+            Held::Nothing => {}
+            Held::Heads(layers) => {
+                for held in layers {
+                    for (from, to) in pairs {
+                        if let Some(heads) = held.get(from).cloned() {
+                            held.insert(*to, heads);
+                        }
+                    }
+                }
+            }
+            Held::Slots(slots) => slots.fork(pairs)?,
+        }
+        Ok(())
     }
 
     /// Forgets an example that has finished.

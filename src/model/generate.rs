@@ -2,8 +2,10 @@
 
 use super::adapter::Adapter;
 use super::kernels::portable::{self, Largest};
-use super::pass::{Edit, Hooks, Receipt};
-use super::rows::{Example, Rows};
+use super::pass::{Edit, Hooks};
+use super::prefill::{example, prefill};
+use super::receipt::Receipt;
+use super::rows::Rows;
 use super::sample::Sampling;
 use super::{Cache, Head, Lm, forward};
 use crate::error::{Error, Result};
@@ -45,31 +47,17 @@ pub fn generate(
     for s in starts {
         fits(&s.id, &s.tokens, settings.max_new_tokens, dims.d_vocab, dims.n_ctx)?;
     }
+    if starts.is_empty() || settings.max_new_tokens == 0 {
+        return Ok((vec![Vec::new(); starts.len()], vec![Receipt::default(); edits.len()]));
+    }
     let mut cache = Cache::new(dims.n_layers);
     let mut rngs: Vec<_> = starts.iter().map(|s| stream(s.seed, &format!("sample {}", s.id))).collect();
     let mut largest = None;
     let mut replies: Vec<Vec<u32>> = vec![Vec::new(); starts.len()];
-    let mut totals = vec![Receipt::default(); edits.len()];
-    let example = |index: usize, first_pos: usize| Example {
-        index,
-        rows: 0..0,
-        first_pos,
-        prompt_len: starts[index].tokens.len(),
-        adapter: starts[index].adapter,
-        edits: starts[index].edits.clone(),
-    };
     let mut active: Vec<usize> = (0..starts.len()).collect();
-    let mut rows = Rows::pack(starts.iter().enumerate().map(|(i, s)| (example(i, 0), s.tokens.clone())));
+    let (mut logits, mut totals) = prefill(lm, adapters, starts, edits, &mut cache)?;
     for step in 0..settings.max_new_tokens {
-        let mut hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
-        let (logits, receipts) = forward(lm, &rows, &mut hooks, Some(&mut cache), Head::LastRows)?;
-        for (total, r) in totals.iter_mut().zip(receipts) {
-            total.rows += r.rows;
-            total.before += r.before;
-            total.after += r.after;
-        }
-        let drawn =
-            draw(&logits.expect("the head was asked for"), &settings.sampling, &active, &mut rngs, &mut largest)?;
+        let drawn = draw(&logits, &settings.sampling, &active, &mut rngs, &mut largest)?;
         let mut going = Vec::with_capacity(active.len());
         for (&i, token) in active.iter().zip(drawn) {
             if settings.stops.contains(&token) {
@@ -83,15 +71,19 @@ pub fn generate(
         if active.is_empty() || step + 1 == settings.max_new_tokens {
             break;
         }
-        rows = Rows::pack(active.iter().map(|&i| {
+        let rows = Rows::pack(active.iter().map(|&i| {
             let pos = starts[i].tokens.len() + replies[i].len() - 1;
             // Where all positions change, what is cached is of no use: the sequence is read again as a whole.
             if lm.positions_change_at() == Some(pos + 1) {
                 cache.drop_example(i);
-                return (example(i, 0), [&starts[i].tokens[..], &replies[i]].concat());
+                return (example(starts, i, 0), [&starts[i].tokens[..], &replies[i]].concat());
             }
-            (example(i, pos), replies[i].last().copied().into_iter().collect())
+            (example(starts, i, pos), replies[i].last().copied().into_iter().collect())
         }));
+        let mut hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
+        let (next, receipts) = forward(lm, &rows, &mut hooks, Some(&mut cache), Head::LastRows)?;
+        logits = next.expect("the head was asked for");
+        totals.iter_mut().zip(receipts).for_each(|(total, r)| total.add(r));
     }
     Ok((replies, totals))
 }

@@ -21,8 +21,11 @@ mod missing;
 mod opening;
 pub mod pass;
 mod portable;
+mod prefill;
 pub mod processor;
 pub mod projection;
+pub mod receipt;
+mod rewriting;
 pub mod rows;
 pub mod sample;
 mod shards;
@@ -32,11 +35,12 @@ pub mod weights;
 
 pub use adapter::{Adapter, LowRank};
 pub use cache::Cache;
-pub use edit::{Along, Positions, Rewrite};
+pub use edit::{Along, Donor, Intervention, Patch, Positions, Rewrite};
 pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
-pub use pass::{At, Edit, Hooks, Interrupt, Next, Pass, Receipt, Tap};
+pub use pass::{At, Edit, Hooks, How, Interrupt, Next, Pass, Replace, Seen, Tap};
 pub use processor::{Kernels, Processor};
 pub use projection::{Module, Parameter, Projection, Unembedding};
+pub use receipt::{Did, Receipt, Spread, Touched};
 pub use rows::{Example, Rows};
 pub use weight::{Embedding, Weight};
 

@@ -2,9 +2,13 @@
 
 use super::adapter::{self, Adapter};
 use super::cache::Cache;
+use super::edit::Line;
+pub use super::kernels::portable::Seen;
 use super::kernels::portable::attention::Layout;
 use super::kernels::{self, portable};
 use super::projection::Projection;
+use super::receipt::Receipt;
+use super::rewriting::{Log, rewrite};
 use super::rows::{Example, Rows};
 use crate::axes::{Dims, Layer, Point, Site};
 use crate::error::{Error, Result};
@@ -48,24 +52,30 @@ pub trait Edit: Send + Sync {
     fn wants(&self, site: Site) -> bool;
     /// Whether it rewrites this position of an example that lists it.
     fn covers(&self, example: &Example, pos: usize) -> bool;
-    /// The new rows for the covered rows `x [row, d_model]`.
-    fn apply(&self, site: Site, x: &Tensor) -> Result<Tensor>;
-    /// The coordinate that a receipt reports, f32, one a row, where `x` is; `None` where there is none.
-    fn coordinate(&self, x: &Tensor) -> Result<Option<Tensor>>;
+    /// A position before which it covers none; examples that are alike up to there are computed once.
+    fn first(&self, _prompt_len: usize) -> usize {
+        0
+    }
+    /// What it does to the rows that it covers.
+    fn how(&self) -> How<'_>;
+}
+
+/// What an edit does to rows.
+pub enum How<'a> {
+    /// It rewrites the coordinate along a direction. The rows of all such edits of a site go through one operation.
+    Along(Line<'a>),
+    /// Anything else.
+    Rows(&'a dyn Replace),
+}
+
+/// Makes rows of rows.
+pub trait Replace: Send + Sync {
+    /// The new rows for `x [row, d_model]`, rows of one example at these absolute positions, and what a receipt says of it.
+    fn replace(&self, positions: &[usize], x: &Tensor) -> Result<(Tensor, Seen)>;
 }
 
 /// Hooks are asked what they want up to this layer, so that a site behind the last block is an error and not silence.
 const LAYERS_ASKED: usize = 256;
-
-/// What an edit did at one site: the proof that it touched something.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Receipt {
-    /// Rows rewritten.
-    pub rows: usize,
-    /// Sum over those rows of the coordinate before, and after.
-    pub before: f64,
-    pub after: f64,
-}
 
 /// Why a walk through the layers ended early.
 #[derive(Debug)]
@@ -120,8 +130,7 @@ pub struct Pass<'p, 'h> {
     done: Vec<bool>,
     fired: BTreeSet<Site>,
     receipts: Vec<Receipt>,
-    /// Coordinates before and after edits that are still where the pass runs, by edit.
-    coordinates: Vec<(usize, Tensor, Tensor)>,
+    log: Log,
     /// Where the rows stand in attention on a device, once that is known.
     layout: Option<Layout>,
     sites: Vec<Site>,
@@ -142,8 +151,8 @@ impl<'p, 'h> Pass<'p, 'h> {
         let done = vec![false; hooks.taps.len()];
         let to_the_end = to_the_end || cache.is_some();
         let (rows, fired) = (Cow::Borrowed(rows), BTreeSet::new());
-        let (coordinates, layout) = (Vec::new(), None);
-        let mut pass = Pass { rows, hooks, cache, to_the_end, done, fired, receipts, coordinates, layout, sites };
+        let (log, layout) = (Log::default(), None);
+        let mut pass = Pass { rows, hooks, cache, to_the_end, done, fired, receipts, log, layout, sites };
         if let Some(cache) = pass.cache.as_mut() {
             cache.open_pass();
         }
@@ -299,11 +308,9 @@ impl<'p, 'h> Pass<'p, 'h> {
 
     pub(super) fn visit(&mut self, site: Site, mut x: Tensor) -> Result<Tensor, Interrupt> {
         if self.listens(site) {
-            for i in 0..self.hooks.edits.len() {
-                if self.hooks.edits[i].wants(site) {
-                    x = self.edited(i, site, x)?;
-                    self.fired.insert(site);
-                }
+            if self.hooks.edits.iter().any(|e| e.wants(site)) {
+                x = rewrite(&self.hooks.edits, &self.rows, site, x, &mut self.receipts, &mut self.log)?;
+                self.fired.insert(site);
             }
             let at = At { site, rows: &self.rows };
             for (tap, done) in self.hooks.taps.iter_mut().zip(&mut self.done) {
@@ -325,64 +332,9 @@ impl<'p, 'h> Pass<'p, 'h> {
         self.hooks.taps.iter().zip(&self.done).all(|(tap, done)| *done || !wanted(&**tap))
     }
 
-    /// Applies edit `i` to the rows that it covers and leaves all others as they are, bit for bit.
-    fn edited(&mut self, i: usize, site: Site, x: Tensor) -> Result<Tensor> {
-        let edit = self.hooks.edits[i];
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-        for example in self.rows.examples().iter().filter(|e| e.edits.contains(&i)) {
-            for row in example.rows.clone().filter(|r| edit.covers(example, example.pos(*r))) {
-                match runs.last_mut() {
-                    Some(run) if run.end == row => run.end += 1,
-                    _ => runs.push(row..row + 1),
-                }
-            }
-        }
-        let covered: usize = runs.iter().map(|r| r.len()).sum();
-        if covered == 0 {
-            return Ok(x);
-        }
-        let pieces = runs.iter().map(|r| x.narrow(0, r.start, r.len())).collect::<candle_core::Result<Vec<_>>>()?;
-        let before = if pieces.len() == 1 { pieces[0].clone() } else { Tensor::cat(&pieces, 0)? };
-        let after = edit.apply(site, &before)?;
-        if after.shape() != before.shape() {
-            return Err(Error::Shape {
-                place: site.to_string(),
-                name: "edited rows".into(),
-                found: after.dims().to_vec(),
-                expected: before.dims().to_vec(),
-            });
-        }
-        self.receipts[i].rows += covered;
-        if let (Some(before), Some(after)) = (edit.coordinate(&before)?, edit.coordinate(&after)?) {
-            self.coordinates.push((i, before, after));
-        }
-        let (mut parts, mut at, mut taken) = (Vec::new(), 0, 0);
-        for run in &runs {
-            if run.start > at {
-                parts.push(x.narrow(0, at, run.start - at)?);
-            }
-            parts.push(after.narrow(0, taken, run.len())?);
-            (at, taken) = (run.end, taken + run.len());
-        }
-        if at < x.dim(0)? {
-            parts.push(x.narrow(0, at, x.dim(0)? - at)?);
-        }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? })
-    }
-
-    /// Adds the coordinates to the receipts. Once, at the end: on a device each look waits for all that was asked of it.
-    fn settle(&mut self) -> Result<()> {
-        let sum = |c: &Tensor| Ok::<f64, Error>(portable::to_host(c)?.into_iter().map(f64::from).sum());
-        for (i, before, after) in std::mem::take(&mut self.coordinates) {
-            self.receipts[i].before += sum(&before)?;
-            self.receipts[i].after += sum(&after)?;
-        }
-        Ok(())
-    }
-
     /// Ends the pass: every site that was wanted must have fired.
     pub(super) fn close(mut self, n_layers: usize) -> Result<Vec<Receipt>> {
-        self.settle()?;
+        self.log.settle(&mut self.receipts)?;
         let taps = self.hooks.taps.iter().zip(&self.done).filter(|(_, done)| !**done);
         let wants: Vec<&dyn Tap> = taps.map(|(tap, _)| &**tap as &dyn Tap).collect();
         let silent: Vec<String> = self

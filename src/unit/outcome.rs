@@ -2,7 +2,7 @@
 
 use crate::axes::Site;
 use crate::error::{Error, Result};
-use crate::model::Receipt;
+use crate::model::{Did, Receipt};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use std::collections::HashMap;
@@ -15,6 +15,8 @@ pub struct Outcome {
     /// Tokens of each reply.
     pub replies: Vec<Vec<u32>>,
     pub receipts: Vec<Receipt>,
+    /// What each edit did to each item that it touched; items are counted from the first of the unit.
+    pub did: Vec<Did>,
     /// How often the unit was cut in two because memory ran out; forgotten on a shelf.
     pub splits: usize,
 }
@@ -28,11 +30,8 @@ impl Outcome {
             self.kept.iter_mut().zip(other.kept).for_each(|((_, all), (_, more))| all.extend(more));
         }
         self.replies.extend(other.replies);
-        for (all, more) in self.receipts.iter_mut().zip(other.receipts) {
-            all.rows += more.rows;
-            all.before += more.before;
-            all.after += more.after;
-        }
+        self.receipts.iter_mut().zip(other.receipts).for_each(|(all, more)| all.add(more));
+        self.did.extend(other.did);
         self.splits += other.splits;
         self
     }
@@ -48,6 +47,7 @@ struct Header {
     replies: Vec<Vec<u32>>,
     /// Rows, and the bits of the sums: decimal numbers need not come back to the last bit.
     receipts: Vec<(usize, u64, u64)>,
+    did: Vec<[u64; 12]>,
 }
 
 impl Outcome {
@@ -64,7 +64,8 @@ impl Outcome {
             .collect::<Result<_>>()?;
         let order = self.kept.iter().map(|k| k.0).collect();
         let receipts = self.receipts.iter().map(|r| (r.rows, r.before.to_bits(), r.after.to_bits())).collect();
-        let rest = Header { order, replies: self.replies.clone(), receipts };
+        let did = self.did.iter().map(|d| d.to_bits()).collect();
+        let rest = Header { order, replies: self.replies.clone(), receipts, did };
         // One entry alone: the format writes several in the order of a hash map, another one in each process.
         let header = (HEADER.to_string(), serde_json::to_string(&rest).map_err(|e| defect(&e))?);
         serialize(views, Some(HashMap::from([header]))).map_err(|e| defect(&e))
@@ -84,13 +85,14 @@ impl Outcome {
             kept: header.order.iter().map(floats).collect::<Option<_>>()?,
             replies: header.replies,
             receipts: header.receipts.into_iter().map(receipt).collect(),
+            did: header.did.into_iter().map(Did::from_bits).collect(),
             splits: 0,
         })
     }
 }
 
 fn receipt((rows, before, after): (usize, u64, u64)) -> Receipt {
-    Receipt { rows, before: f64::from_bits(before), after: f64::from_bits(after) }
+    Receipt { rows, before: f64::from_bits(before), after: f64::from_bits(after), touched: vec![] }
 }
 
 fn defect(e: &dyn std::fmt::Display) -> Error {
@@ -108,11 +110,12 @@ mod tests {
     fn an_outcome_comes_back_as_it_was_and_nothing_else_is_taken_for_one() {
         // Many digits: a decimal form that is nearly exact would lose the last bit of some.
         let sums: Vec<f64> = (1..500).map(|i| f64::from(i).sqrt() * 100.0).chain([f64::INFINITY, -0.0]).collect();
-        let receipts = sums.iter().map(|s| Receipt { rows: 3, before: *s, after: -s }).collect();
+        let receipts = sums.iter().map(|s| Receipt { rows: 3, before: *s, after: -s, touched: vec![] }).collect();
         let outcome = Outcome {
             kept: vec![(Site::post(1), vec![1.0, -0.0, 3.5e-39]), (Site::Logits, vec![])],
             replies: vec![vec![7, 8], vec![]],
             receipts,
+            did: vec![Did { item: 1, off: f64::INFINITY, norm_ratio: 0.1, ..Did::default() }],
             splits: 0,
         };
         let bytes = outcome.to_bytes().unwrap();

@@ -5,7 +5,7 @@ use crate::axes::Site;
 use crate::capture::Collect;
 use crate::error::{Error, Result};
 use crate::model::generate::{Settings, Start, fits, generate};
-use crate::model::{Along, Edit, Example, Head, Hooks, Model, Rows, forward};
+use crate::model::{Did, Edit, Example, Head, Hooks, Intervention, Model, Receipt, Rows, forward};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub enum Task {
 pub struct Plan<'m> {
     pub model: &'m Model,
     pub task: Task,
-    pub edits: Vec<Along>,
+    pub edits: Vec<Intervention>,
     pub items: Vec<Item>,
     /// A unit is closed before it would exceed this many tokens; a longer prompt is a unit of its own.
     pub max_batch_tokens: usize,
@@ -51,7 +51,7 @@ pub struct Plan<'m> {
 pub const MAX_BATCH_TOKENS: usize = 2048;
 
 /// Counts the changes of kernels that changed a bit: outcomes of others are not mixed with those of ours.
-const KERNELS: u32 = 2;
+const KERNELS: u32 = 3;
 
 impl Plan<'_> {
     /// Refuses items that the model cannot take.
@@ -67,7 +67,7 @@ impl Plan<'_> {
         }
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
         let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
-        for site in sites.iter().copied().chain(self.edits.iter().map(Along::site)) {
+        for site in sites.iter().copied().chain(self.edits.iter().map(Intervention::site)) {
             if !self.model.lm.has(site) {
                 let exist = Site::describe_all(dims.n_layers, self.model.lm.points());
                 return Err(Error::Site { asked: site.to_string(), exist });
@@ -107,7 +107,7 @@ impl Plan<'_> {
     /// The address of a unit: SHA-256 over everything that decides its outcome.
     pub fn address(&self, unit: &Range<usize>) -> String {
         let mut hash = Sha256::new();
-        let edits: Vec<_> = self.edits.iter().map(Along::describe).collect();
+        let edits: Vec<_> = self.edits.iter().map(Intervention::digest).collect();
         let task = match &self.task {
             Task::Capture { sites } => json!({ "capture": sites }),
             Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
@@ -140,7 +140,9 @@ impl Plan<'_> {
                     ));
                 }
                 let half = unit.start + unit.len() / 2;
-                let mut all = self.execute(&(unit.start..half))?.join(self.execute(&(half..unit.end))?);
+                let (first, mut second) = (self.execute(&(unit.start..half))?, self.execute(&(half..unit.end))?);
+                second.did.iter_mut().for_each(|d| d.item += half - unit.start);
+                let mut all = first.join(second);
                 all.splits += 1;
                 Ok(all)
             }
@@ -167,8 +169,9 @@ impl Plan<'_> {
                 let hooks = Hooks::default().adapters(adapters);
                 let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
                 let head = if sites.contains(&Site::Logits) { Head::AllRows } else { Head::Skip };
-                let (_, receipts) = forward(lm, &rows, &mut hooks, None, head)?;
-                Ok(Outcome { kept: collect.into_kept()?, receipts, ..Outcome::default() })
+                let (_, mut receipts) = forward(lm, &rows, &mut hooks, None, head)?;
+                let did = did(&mut receipts);
+                Ok(Outcome { kept: collect.into_kept()?, receipts, did, ..Outcome::default() })
             }
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items
@@ -182,11 +185,19 @@ impl Plan<'_> {
                     })
                     .collect();
                 let edits: Vec<&dyn Edit> = self.edits.iter().map(|e| e as &dyn Edit).collect();
-                let (replies, receipts) = generate(lm, adapters, &starts, &edits, settings)?;
-                Ok(Outcome { replies, receipts, ..Outcome::default() })
+                let (replies, mut receipts) = generate(lm, adapters, &starts, &edits, settings)?;
+                let did = did(&mut receipts);
+                Ok(Outcome { replies, receipts, did, ..Outcome::default() })
             }
         }
     }
+}
+
+/// What receipts say of each item; the rows themselves are let go.
+fn did(receipts: &mut [Receipt]) -> Vec<Did> {
+    let did = receipts.iter().enumerate().flat_map(|(edit, receipt)| Did::of(edit, receipt)).collect();
+    receipts.iter_mut().for_each(|r| r.touched.clear());
+    did
 }
 
 /// Devices say it in words only.

@@ -9,6 +9,7 @@
 
 mod act;
 mod add;
+mod along;
 mod attention;
 mod bias;
 mod choice;
@@ -31,6 +32,7 @@ pub mod tape;
 pub mod team;
 
 pub use act::Act;
+pub use along::{Move, Moved, RowMove, move_rows};
 pub use attention::{Attention, HeadCache, attend, attend_cached};
 pub use choice::{
     activate, add, add_bias, combine, gated, layer_norm, linear, linear_with_low_rank, nll, norm_heads, rms_norm, rope,

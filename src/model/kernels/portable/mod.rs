@@ -7,6 +7,7 @@
 //! The same operations run on the CPU. That is how they are tested without a GPU: see [`forced`].
 
 mod activation;
+mod along;
 pub mod attention;
 mod host;
 mod likelihood;
@@ -16,6 +17,7 @@ mod norm;
 mod rope;
 
 pub use activation::{activate, gated, scaled, softcap};
+pub use along::{Seen, move_rows};
 pub use host::to_host;
 pub use likelihood::nll;
 pub use linear::{add_bias, linear, with_low_rank};

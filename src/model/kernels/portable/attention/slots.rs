@@ -67,6 +67,28 @@ impl Slots {
         self.examples.iter_mut().filter(|e| **e == Some(example)).for_each(|e| *e = None);
     }
 
+    /// Gives examples what another one holds, as (from, to).
+    pub fn fork(&mut self, pairs: &[(usize, usize)]) -> Result<()> {
+        self.close_pass();
+        let slot = |example: usize| self.examples.iter().position(|e| *e == Some(example));
+        let found: Vec<(usize, usize)> = pairs.iter().filter_map(|(from, to)| Some((slot(*from)?, *to))).collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let n = self.examples.len();
+        for buffer in self.layers.iter_mut().flatten().flat_map(|(k, v)| [k, v]) {
+            let n_kv = buffer.dim(0)? / n;
+            let rows = found.iter().flat_map(|(s, _)| s * n_kv..(s + 1) * n_kv);
+            let more = buffer.index_select(&index(rows, buffer.device())?, 0)?;
+            *buffer = Tensor::cat(&[&*buffer, &more], 0)?;
+        }
+        for (slot, to) in found {
+            self.examples.push(Some(to));
+            self.positions.push(self.positions[slot].clone());
+        }
+        Ok(())
+    }
+
     /// Ends the pass in progress: what it wrote is held.
     pub fn close_pass(&mut self) {
         if let Some(step) = self.step.take() {
