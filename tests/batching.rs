@@ -391,7 +391,7 @@ fn rows_and_unit() -> impl Strategy<Value = (Matrix, Vec<f32>)> {
 fn apply(rewrite: Rewrite, unit: &[f32], x: &Matrix) -> Matrix {
     let edit = Along::new(Site::post(0), unit, rewrite, Positions::All).unwrap();
     let x = Tensor::from_vec(x.concat(), (x.len(), unit.len()), &Device::Cpu).unwrap();
-    edit.apply(Site::post(0), &x).unwrap().to_vec2().unwrap()
+    edit.apply(&x).unwrap().to_vec2().unwrap()
 }
 
 /// Every coordinate along the direction, in f64.

@@ -17,6 +17,7 @@ mod out;
 mod parity;
 mod progress;
 mod shown;
+mod steer;
 mod study;
 mod template;
 mod train;
@@ -73,6 +74,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
+    /// Continue prompts under edits, at every strength and seed, with proof of what was done
+    Steer(Box<steer::SteerArgs>),
     /// Train a model from a recipe
     Pretrain(train::PretrainArgs),
     /// Train an adapter, or all parameters, on conversations or plain text
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
         Command::Generate(args) => generate::generate(args),
+        Command::Steer(args) => steer::steer(*args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),

@@ -8,7 +8,7 @@ use crate::axes::Site;
 use crate::direction::Direction;
 use crate::error::{Error, Result};
 use crate::model::copies::Copies;
-use crate::model::kernels::Move;
+use crate::model::kernels::{Move, RowMove, move_rows, portable};
 use crate::model::pass::{Edit, How};
 use crate::model::rows::Example;
 use candle_core::{Device, Tensor};
@@ -77,6 +77,21 @@ impl Along {
         hash.update(json!([self.site, amounts, positions]).to_string());
         let digest = format!("{:x}", hash.finalize());
         Along { rewrite, positions, digest, ..self.clone() }
+    }
+
+    /// All rows of `x [row, d_model]` as it leaves them, wherever they stand.
+    ///
+    /// # Errors
+    /// Rows of another width.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let by = self.rewrite.as_move();
+        let rows = 0..x.dim(0)?;
+        if portable::applies(x) {
+            let moves: Vec<_> = rows.map(|row| (row, 0, by)).collect();
+            return Ok(portable::move_rows(x, &[self.row.on(x.device())?], &moves)?.0);
+        }
+        let moves: Vec<_> = rows.map(|row| RowMove { row, unit: &self.unit, by }).collect();
+        Ok(move_rows(x, &moves)?.0)
     }
 
     /// The site it rewrites.
