@@ -26,6 +26,8 @@ pub mod store;
 
 pub mod vectors;
 
+pub mod score;
+
 pub mod record;
 
 pub mod analysis;
