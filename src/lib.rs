@@ -5,6 +5,8 @@
 pub mod error;
 
 pub mod axes;
+
+pub mod csv;
 pub mod rng;
 pub mod table;
 
@@ -14,6 +16,8 @@ pub mod moments;
 
 pub mod shipped;
 pub mod text;
+
+pub mod persona;
 
 pub mod world;
 
