@@ -107,9 +107,37 @@ fn readable(text: String) -> String {
     }
 }
 
+/// Bytes to insert, remove or change to make one name the other (Levenshtein 1966).
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The name among `known` that was most likely meant: at most a third of its letters off.
+pub(crate) fn nearest<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let all = known.into_iter().map(|name| (distance(asked, name), name));
+    all.min().filter(|(d, name)| 3 * d <= name.len().max(asked.len())).map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_name_is_one_that_could_have_been_meant() {
+        assert_eq!(nearest("scenaro", ["scenario", "speaker"]), Some("scenario"));
+        // One letter of two is more than a third.
+        assert_eq!((nearest("ab", ["ac"]), nearest("colour", ["speaker"])), (None, None));
+    }
 
     #[test]
     fn what_a_file_says_does_not_steer_or_flood_the_terminal() {

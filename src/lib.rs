@@ -5,6 +5,8 @@
 pub mod error;
 
 pub mod axes;
+
+pub mod csv;
 pub mod rng;
 pub mod table;
 
@@ -14,6 +16,8 @@ pub mod moments;
 
 pub mod shipped;
 pub mod text;
+
+pub mod persona;
 
 pub mod world;
 
@@ -26,13 +30,15 @@ pub mod store;
 
 pub mod vectors;
 
-pub mod steer;
+pub mod score;
 
 pub mod record;
 
 pub mod analysis;
 
 pub mod figures;
+
+pub mod steer;
 
 pub mod train;
 

@@ -15,7 +15,9 @@ mod inspect;
 mod moments;
 mod out;
 mod parity;
+mod persona;
 mod progress;
+mod score;
 mod shown;
 mod steer;
 mod study;
@@ -48,6 +50,8 @@ const EXAMPLES: &str = "Examples:
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts                                                  what it holds, and whether it is sound
   personascope analyse acts --contrast persona=evil,good --group question --out results
+  personascope persona import traits/calm.json --out calm                    prompts of persona files, for capture
+  personascope score --replies replies.jsonl --lexicon markers.toml --out scores.csv
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -72,6 +76,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Bring activations made elsewhere into a store
     Import(import::ImportArgs),
+    /// Persona cards, and persona files of others, as prompts
+    Persona(persona::PersonaArgs),
+    /// Score replies: markers, a classifier, a judge, or scores made elsewhere
+    Score(Box<score::ScoreArgs>),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Continue prompts under edits, at every strength and seed, with proof of what was done
@@ -164,6 +172,8 @@ pub fn main() -> ExitCode {
         Command::Analyse(args) => analyse::analyse(args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
+        Command::Persona(args) => persona::persona(args),
+        Command::Score(args) => score::score(*args),
         Command::Generate(args) => generate::generate(args),
         Command::Steer(args) => steer::steer(*args),
         Command::Pretrain(args) => train::pretrain_command(args),

@@ -1,7 +1,7 @@
 //! Which tensors a checkpoint lacks: all of them at once, and why that may be.
 
 use super::shards::{Tensors, some_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, distance};
 use candle_core::{DType, Device, Tensor};
 use std::collections::HashSet;
 
@@ -118,21 +118,6 @@ fn near<'t>(name: &str, tensors: &'t Tensors<'_>, asked: &HashSet<String>) -> Op
     let free = |other: &&String| other.len() <= 256 && name.len() <= 256 && !asked.contains(*other);
     let all = tensors.keys().filter(free).take(LOOKED_AT).map(|other| (distance(name, other), other.as_str()));
     all.min().filter(|(d, _)| 3 * d <= name.len()).map(|(_, other)| other)
-}
-
-/// Bytes to insert, remove or change to make one name the other (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// What is worth saying about tensors that nobody asked for; leftovers that every checkpoint of a kind has are not.

@@ -1,6 +1,6 @@
 //! Keys of rows: the columns of a CSV file, held so that a hundred million rows fit.
 
-use super::csv::Csv;
+use crate::csv::Csv;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;

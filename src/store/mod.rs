@@ -2,7 +2,6 @@
 //! outcomes.
 
 mod atomic;
-mod csv;
 pub mod disk;
 pub mod formats;
 pub mod import;

@@ -1,11 +1,11 @@
 //! A store that is read: rows of a site from wherever they stand, keys beside them, nothing held as a whole.
 
-use super::csv::Csv;
 use super::keys::Keys;
 use super::manifest::{MANIFEST, Manifest, ROWS, Width};
 use super::tensors::TensorFile;
 use crate::acts::{Activations, RowKey};
 use crate::axes::{Pick, Site};
+use crate::csv::Csv;
 use crate::error::{Error, Result};
 use ndarray::Array2;
 use serde_json::Value;

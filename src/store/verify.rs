@@ -1,10 +1,10 @@
 //! Whether a store is what was written: every byte is read once, for its checksum and for its values.
 
-use super::csv::Csv;
 use super::manifest::{Damage, ROWS, RowFile, Sum};
 use super::opened::{CHUNK, Store};
 use super::tensors::{Tensor, TensorFile};
 use crate::axes::Site;
+use crate::csv::Csv;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::BufReader;

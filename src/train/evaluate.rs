@@ -1,22 +1,9 @@
-//! How likely a model finds texts.
+//! How likely a model finds training sequences.
 
 use super::Sequences;
-use super::gradient::rows_and_targets;
-use crate::error::{Error, Result};
-use crate::model::{Adapter, Head, Hooks, Lm, forward, kernels};
-use crate::unit::parallel;
-
-/// Rows that are evaluated together, about.
-const ROWS: usize = 2048;
-
-/// The likelihood of one sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Likelihood {
-    /// Sum of the negative log-likelihoods of the counted tokens, in nats.
-    pub nll: f64,
-    /// How many tokens count.
-    pub counted: usize,
-}
+use crate::error::Result;
+use crate::model::{Adapter, Lm};
+use crate::score::{Likelihood, Sequence};
 
 /// The likelihood of every sequence, in order.
 ///
@@ -28,34 +15,12 @@ pub fn likelihoods(
     data: &Sequences,
     threads: usize,
 ) -> Result<Vec<Likelihood>> {
-    let mut groups: Vec<Vec<usize>> = vec![Vec::new()];
-    let mut load = 0;
-    for i in 0..data.len() {
-        if load > 0 && load + data.length(i) > ROWS {
-            groups.push(Vec::new());
-            load = 0;
-        }
-        load += data.length(i);
-        groups.last_mut().into_iter().for_each(|g| g.push(i));
-    }
-    let one = |members: &Vec<usize>| -> Result<Vec<Likelihood>> {
-        let (rows, targets, weights) = rows_and_targets(data, members, adapter.map(|_| 0));
-        let mut hooks = Hooks::default().adapters(adapter.map(std::slice::from_ref).unwrap_or_default());
-        let (normed, _) = forward(lm, &rows, &mut hooks, None, Head::Normed)?;
-        let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
-        let nll = kernels::nll(&normed, lm.unembedding().kernel(), &targets)?;
-        let of = |r: &std::ops::Range<usize>| {
-            let own = nll[r.clone()].iter().zip(&weights[r.clone()]);
-            let (mut sum, mut counted) = (0.0, 0);
-            for (nll, _) in own.filter(|(_, w)| **w > 0.0) {
-                sum += f64::from(*nll);
-                counted += 1;
-            }
-            Likelihood { nll: sum, counted }
-        };
-        Ok(rows.ranges().iter().map(of).collect())
+    let sequence = |i| {
+        let (tokens, counted) = data.get(i);
+        Sequence { tokens, counted }
     };
-    Ok(parallel(&groups, threads, one)?.concat())
+    let sequences: Vec<Sequence> = (0..data.len()).map(sequence).collect();
+    crate::score::likelihoods(lm, adapter, &sequences, threads)
 }
 
 /// Mean negative log-likelihood over all counted tokens, in nats.

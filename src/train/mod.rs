@@ -21,9 +21,10 @@ mod sequences;
 pub mod finetune;
 pub mod pretrain;
 
+pub use crate::score::Likelihood;
 pub use batches::{Amount, Size, plan as batch_plan};
 pub use curve::Curve;
-pub use evaluate::{Likelihood, likelihoods, mean_nll};
+pub use evaluate::{likelihoods, mean_nll};
 pub use fit::{Progress, Settings, Task, fit};
 pub use gradient::rows_and_targets;
 pub use optimizer::AdamW;
