@@ -1,7 +1,7 @@
 //! How likely a model finds the tokens of sequences.
 
 use crate::error::{Error, Result};
-use crate::model::{Adapter, Example, Head, Hooks, Lm, Rows, forward, kernels};
+use crate::model::{Adapter, Edit, Example, Head, Hooks, Lm, Rows, forward, kernels};
 use crate::unit::parallel;
 
 /// Rows that are evaluated together, about.
@@ -24,6 +24,20 @@ pub struct Sequence<'a> {
     pub counted: &'a [bool],
 }
 
+/// Tokens of which some count, read through an adapter and under edits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Under {
+    pub tokens: Vec<u32>,
+    /// As long as the tokens; the first never counts.
+    pub counted: Vec<bool>,
+    /// Positions below this are the prompt.
+    pub prompt_len: usize,
+    /// Index of the adapter.
+    pub adapter: Option<usize>,
+    /// Indices of the edits.
+    pub edits: Vec<usize>,
+}
+
 /// The likelihood of every sequence, in order. No bit of it depends on the threads or on what stands beside it.
 ///
 /// # Errors
@@ -35,8 +49,30 @@ pub fn likelihoods(
     sequences: &[Sequence<'_>],
     threads: usize,
 ) -> Result<Vec<Likelihood>> {
+    let whole = |s: &Sequence| Under {
+        tokens: s.tokens.to_vec(),
+        counted: s.counted.to_vec(),
+        prompt_len: s.tokens.len(),
+        adapter: adapter.map(|_| 0),
+        edits: Vec::new(),
+    };
+    let sequences: Vec<Under> = sequences.iter().map(whole).collect();
+    likelihoods_under(lm, adapter.map(std::slice::from_ref).unwrap_or_default(), &[], &sequences, threads)
+}
+
+/// [`likelihoods`] of sequences that each say what they are read through.
+///
+/// # Errors
+/// As [`likelihoods`]; an edit at a site that the model does not have.
+pub fn likelihoods_under(
+    lm: &dyn Lm,
+    adapters: &[Adapter],
+    edits: &[&dyn Edit],
+    sequences: &[Under],
+    threads: usize,
+) -> Result<Vec<Likelihood>> {
     sequences.iter().enumerate().try_for_each(|(i, s)| check(lm, i, s))?;
-    let mut groups: Vec<&[Sequence]> = Vec::new();
+    let mut groups: Vec<&[Under]> = Vec::new();
     let (mut from, mut load) = (0, 0);
     for (i, s) in sequences.iter().enumerate() {
         if load > 0 && load + s.tokens.len() > ROWS {
@@ -46,10 +82,10 @@ pub fn likelihoods(
         load += s.tokens.len();
     }
     groups.push(&sequences[from..]);
-    Ok(parallel(&groups, threads, |group| one(lm, adapter, group))?.concat())
+    Ok(parallel(&groups, threads, |group| one(lm, adapters, edits, group))?.concat())
 }
 
-fn check(lm: &dyn Lm, i: usize, s: &Sequence<'_>) -> Result<()> {
+fn check(lm: &dyn Lm, i: usize, s: &Under) -> Result<()> {
     let (place, n) = (format!("sequence {i}"), s.tokens.len());
     if n != s.counted.len() || n == 0 {
         let (found, expected) = (vec![s.counted.len()], vec![n.max(1)]);
@@ -65,7 +101,7 @@ fn check(lm: &dyn Lm, i: usize, s: &Sequence<'_>) -> Result<()> {
     }
 }
 
-fn one(lm: &dyn Lm, adapter: Option<&Adapter>, group: &[Sequence<'_>]) -> Result<Vec<Likelihood>> {
+fn one(lm: &dyn Lm, adapters: &[Adapter], edits: &[&dyn Edit], group: &[Under]) -> Result<Vec<Likelihood>> {
     if group.is_empty() {
         return Ok(Vec::new());
     }
@@ -73,14 +109,14 @@ fn one(lm: &dyn Lm, adapter: Option<&Adapter>, group: &[Sequence<'_>]) -> Result
     let rows = Rows::pack(group.iter().enumerate().map(|(index, s)| {
         targets.extend_from_slice(&s.tokens[1..]);
         targets.push(0);
-        let (prompt_len, adapter) = (s.tokens.len(), adapter.map(|_| 0));
-        (Example { index, rows: 0..0, first_pos: 0, prompt_len, adapter, edits: Vec::new() }, s.tokens.to_vec())
+        let (prompt_len, adapter, edits) = (s.prompt_len, s.adapter, s.edits.clone());
+        (Example { index, rows: 0..0, first_pos: 0, prompt_len, adapter, edits }, s.tokens.to_vec())
     }));
-    let mut hooks = Hooks::default().adapters(adapter.map(std::slice::from_ref).unwrap_or_default());
+    let mut hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
     let (normed, _) = forward(lm, &rows, &mut hooks, None, Head::Normed)?;
     let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
     let nll = kernels::nll(&normed, lm.unembedding().kernel(), &targets)?;
-    let of = |(r, s): (&std::ops::Range<usize>, &Sequence)| {
+    let of = |(r, s): (&std::ops::Range<usize>, &Under)| {
         // Row t predicts token t + 1.
         let own = nll[r.clone()].iter().zip(&s.counted[1..]).filter(|(_, counts)| **counts);
         own.fold(Likelihood::default(), |l, (nll, _)| Likelihood {

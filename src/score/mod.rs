@@ -17,7 +17,7 @@ pub use classifier::{Classifier, Labelled, Validated};
 pub use given::Given;
 pub use judge::{Judge, Scale};
 pub use lexicon::{Lexicon, Markers, Matching, Measure};
-pub use likelihood::{Likelihood, Sequence, likelihoods};
+pub use likelihood::{Likelihood, Sequence, Under, likelihoods, likelihoods_under};
 pub use replies::{Reply, read_replies};
 pub use words::words;
 

@@ -57,7 +57,8 @@ mod tests {
     use crate::axes::Site;
 
     fn cell(along: Along, layer: usize, gain: f64, perplexity: f64) -> Cell {
-        let interval = Interval { lo: gain - 0.1, hi: gain + 0.1, draws_used: 9, few_clusters: false, one_sided: false };
+        let interval =
+            Interval { lo: gain - 0.1, hi: gain + 0.1, draws_used: 9, few_clusters: false, one_sided: false };
         let value = Value { mean: Some(gain), interval: Some(interval) };
         Cell {
             along,

@@ -19,7 +19,7 @@ pub struct Question {
 
 /// A text in tokens, and from which on they count.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Text1 {
+pub struct Read {
     tokens: Vec<u32>,
     from: usize,
 }
@@ -28,7 +28,7 @@ pub struct Text1 {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Costs {
     pub questions: Vec<Question>,
-    pub texts: Vec<Text1>,
+    pub texts: Vec<Read>,
 }
 
 /// What it cost.
@@ -74,10 +74,10 @@ impl Costs {
     ///
     /// # Errors
     /// No line with two tokens.
-    pub fn texts(place: &str, lines: &str, text: &Text) -> Result<Vec<Text1>> {
-        let one = |line: &str| Ok(Text1 { tokens: text.raw(line)?.tokens, from: 1 });
+    pub fn texts(place: &str, lines: &str, text: &Text) -> Result<Vec<Read>> {
+        let one = |line: &str| Ok(Read { tokens: text.raw(line)?.tokens, from: 1 });
         let all = lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(one).collect::<Result<Vec<_>>>()?;
-        let all: Vec<Text1> = all.into_iter().filter(|t| t.tokens.len() > 1).collect();
+        let all: Vec<Read> = all.into_iter().filter(|t| t.tokens.len() > 1).collect();
         match all.is_empty() {
             true => Err(Error::format(place, "no text in it", "write one text per line")),
             false => Ok(all),
