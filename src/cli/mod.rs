@@ -84,6 +84,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Continue prompts under edits, at every strength and seed, with proof of what was done
     Steer(Box<steer::SteerArgs>),
+    /// Try layers, places and strengths of steering, and recommend one
+    SteerSearch(Box<steer::SearchArgs>),
     /// Train a model from a recipe
     Pretrain(train::PretrainArgs),
     /// Train an adapter, or all parameters, on conversations or plain text
@@ -176,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::score(*args),
         Command::Generate(args) => generate::generate(args),
         Command::Steer(args) => steer::steer(*args),
+        Command::SteerSearch(args) => steer::steer_search(*args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),

@@ -1,6 +1,9 @@
 //! `steer`: replies under edits, at every strength and seed, with proof of what was done.
 
 mod ask;
+mod search;
+
+pub use search::{SearchArgs, steer_search};
 
 use super::adapters;
 use super::chatting::warn;

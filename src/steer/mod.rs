@@ -6,6 +6,7 @@
 
 mod choice;
 mod donors;
+mod grid;
 mod knowledge;
 mod measure;
 mod op;

@@ -53,16 +53,7 @@ impl Asked {
         for i in 0..n {
             let (op, written): (Op, String) = (at(&args.ops, i), at(&args.strengths, i));
             let strengths = Strength::list(&written).map_err(|e| Error::refused(format!("--strength {e}"), UNITS))?;
-            for s in &strengths {
-                let fits = match s.amount {
-                    Amount::Plain(_) => true,
-                    Amount::Norms(_) => op == Op::Shift,
-                    Amount::Percentile(_) => op == Op::Pin || op.is_cap(),
-                };
-                if !fits {
-                    return Err(Error::refused(format!("--strength {s} for {op}"), UNITS));
-                }
-            }
+            strengths.iter().try_for_each(|s| fits(op, s))?;
             edits.push(Edit {
                 file: at(&args.vectors, i),
                 site: at(&args.sites, i),
@@ -127,11 +118,7 @@ impl Asked {
         for (e, f) in self.edits.iter().zip(found) {
             let mut amounts = Vec::with_capacity(most);
             for s in (0..most).map(|s| &e.strengths[s.min(e.strengths.len() - 1)]) {
-                amounts.push(match s.amount {
-                    Amount::Plain(v) => v,
-                    Amount::Norms(n) => n * measured.norms.get(&e.site).copied().unwrap_or_default(),
-                    Amount::Percentile(p) => measured.percentile(direction, p).unwrap_or_default(),
-                });
+                amounts.push(amount(s, measured, direction, e.site));
             }
             let mut shares = Vec::new();
             if e.op.is_cap() {
@@ -178,21 +165,13 @@ const UNITS: &str =
 
 impl Edit {
     fn read(&self, model: &Model) -> Result<Found> {
-        let dims = model.lm.dims();
-        if !model.lm.has(self.site) || self.site == Site::Logits {
-            let exist = Site::describe_all(dims.n_layers, model.lm.points());
-            return Err(Error::Site { asked: self.site.to_string(), exist });
-        }
+        has(model, self.site)?;
         if self.op == Op::Patch {
             let donors = Some(Donors::open(&self.file, self.site)?);
             return Ok(Found { unit: vec![], donors, about: json!({ "rows": self.file.display().to_string() }) });
         }
         let vector = read_vector(&self.file, self.site)?;
-        if vector.unit.len() != dims.d_model {
-            let (found, expected) = (vec![vector.unit.len()], vec![dims.d_model]);
-            let place = self.file.display().to_string();
-            return Err(Error::Shape { place, name: vector.key(), found, expected });
-        }
+        check(&Vector { site: self.site, ..vector.clone() }, &self.file, model)?;
         if vector.site != self.site {
             eprintln!("warning: {} was made at {} and is applied at {}", self.file.display(), vector.site, self.site);
         }
@@ -206,24 +185,130 @@ impl Edit {
     }
 }
 
-/// The vector of a file for a site: the one that is at the site; else the only one there is.
-fn read_vector(file: &Path, site: Site) -> Result<Vector> {
-    let (path, name) = match file.to_str().and_then(|f| f.rsplit_once('#')).filter(|_| !file.exists()) {
+/// The vectors of a file that are searched, at the sites of a list or at their own.
+///
+/// # Errors
+/// A site without a vector, two vectors at one site, a width that is not the model's.
+pub fn read_vectors(file: &Path, sites: Option<&str>, model: &Model) -> Result<Vec<Vector>> {
+    let dims = model.lm.dims();
+    let (path, name) = named(file);
+    let all = vectors_of(&path)?;
+    let mut found: Vec<Vector> = all.iter().filter(|v| name.as_ref().is_none_or(|n| v.name == *n)).cloned().collect();
+    if let Some(list) = sites {
+        let wanted = Site::parse_list(list, dims.n_layers, model.lm.points())?;
+        match &found[..] {
+            // One vector may be tried anywhere.
+            [one] => found = wanted.iter().map(|site| Vector { site: *site, ..one.clone() }).collect(),
+            _ => found.retain(|v| wanted.contains(&v.site)),
+        }
+    }
+    found.sort_by_key(|v| v.site);
+    let twice = found.windows(2).find(|w| w[0].site == w[1].site).map(|w| w[0].site);
+    if found.is_empty() || twice.is_some() {
+        let what = match twice {
+            Some(site) => format!("{} has several vectors at {site}", path.display()),
+            None => format!("{} has no vector that was asked for", path.display()),
+        };
+        let keys: Vec<String> = all.iter().take(12).map(Vector::key).collect();
+        return Err(Error::refused(what, format!("it has {}; choose with FILE#NAME and --sites", keys.join(", "))));
+    }
+    for v in &found {
+        check(v, file, model)?;
+    }
+    Ok(found)
+}
+
+/// Refuses a site that the model does not have and a width that is not its own.
+fn check(vector: &Vector, file: &Path, model: &Model) -> Result<()> {
+    let dims = model.lm.dims();
+    has(model, vector.site)?;
+    if vector.unit.len() == dims.d_model {
+        return Ok(());
+    }
+    let (found, expected) = (vec![vector.unit.len()], vec![dims.d_model]);
+    Err(Error::Shape { place: file.display().to_string(), name: vector.key(), found, expected })
+}
+
+fn has(model: &Model, site: Site) -> Result<()> {
+    if model.lm.has(site) && site != Site::Logits {
+        return Ok(());
+    }
+    let exist = Site::describe_all(model.lm.dims().n_layers, model.lm.points());
+    Err(Error::Site { asked: site.to_string(), exist })
+}
+
+/// Of each vector its strengths as amounts, measured on the prompts where they need it.
+pub fn measured_amounts(
+    model: &Model,
+    op: Op,
+    strengths: &[Strength],
+    vectors: &[(Site, Vec<f32>)],
+    prompts: &[Prompted],
+    threads: usize,
+) -> Result<Vec<Vec<f64>>> {
+    strengths.iter().try_for_each(|s| fits(op, s))?;
+    let plain = strengths.iter().all(|s| matches!(s.amount, Amount::Plain(_)));
+    let measured = if plain {
+        Measured::default()
+    } else {
+        let sites: Vec<Site> = vectors.iter().map(|v| v.0).collect();
+        let directions: Vec<(Site, &[f32])> = vectors.iter().map(|(s, u)| (*s, &u[..])).collect();
+        let mut bar = Bar::new("measure");
+        let measured = measure(model, prompts, &sites, &directions, threads, &mut |t: &Tally| bar.step(t));
+        bar.end();
+        measured?
+    };
+    let of =
+        |(v, (site, _)): (usize, &(Site, Vec<f32>))| strengths.iter().map(|s| amount(s, &measured, v, *site)).collect();
+    Ok(vectors.iter().enumerate().map(of).collect())
+}
+
+/// A strength in the unit of its operation.
+fn amount(strength: &Strength, measured: &Measured, direction: usize, site: Site) -> f64 {
+    match strength.amount {
+        Amount::Plain(v) => v,
+        Amount::Norms(n) => n * measured.norms.get(&site).copied().unwrap_or_default(),
+        Amount::Percentile(p) => measured.percentile(direction, p).unwrap_or_default(),
+    }
+}
+
+/// Refuses a strength whose unit an operation does not have.
+fn fits(op: Op, strength: &Strength) -> Result<()> {
+    let fits = match strength.amount {
+        Amount::Plain(_) => true,
+        Amount::Norms(_) => op == Op::Shift,
+        Amount::Percentile(_) => op == Op::Pin || op.is_cap(),
+    };
+    if fits { Ok(()) } else { Err(Error::refused(format!("--strength {strength} for {op}"), UNITS)) }
+}
+
+/// `FILE#NAME` in its parts; a file that is there by its whole name is that file.
+fn named(file: &Path) -> (PathBuf, Option<String>) {
+    match file.to_str().and_then(|f| f.rsplit_once('#')).filter(|_| !file.exists()) {
         Some((path, name)) => (PathBuf::from(path), Some(name.to_string())),
         None => (file.to_path_buf(), None),
-    };
-    let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+    }
+}
+
+fn vectors_of(path: &Path) -> Result<Vec<Vector>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let place = path.display().to_string();
-    let vectors = crate::vectors::decode(&place, &bytes)?
-        .ok_or_else(|| Error::format(place.clone(), "not a vector file of personascope", "convert it first"))?;
-    let named = |v: &&Vector| name.as_ref().is_none_or(|n| v.name == *n);
-    let here: Vec<&Vector> = vectors.iter().filter(named).filter(|v| v.site == site).collect();
-    let any: Vec<&Vector> = vectors.iter().filter(named).collect();
+    crate::vectors::decode(&place, &bytes)?
+        .ok_or_else(|| Error::format(place, "not a vector file of personascope", "convert it first"))
+}
+
+/// The vector of a file for a site: the one that is at the site; else the only one there is.
+fn read_vector(file: &Path, site: Site) -> Result<Vector> {
+    let (path, name) = named(file);
+    let vectors = vectors_of(&path)?;
+    let own = |v: &&Vector| name.as_ref().is_none_or(|n| v.name == *n);
+    let here: Vec<&Vector> = vectors.iter().filter(own).filter(|v| v.site == site).collect();
+    let any: Vec<&Vector> = vectors.iter().filter(own).collect();
     match (&here[..], &any[..]) {
         ([one], _) | ([], [one]) => Ok((*one).clone()),
         (several, _) => {
             let keys: Vec<String> = vectors.iter().take(12).map(Vector::key).collect();
-            let what = format!("{place} has {} vectors for {site}", several.len());
+            let what = format!("{} has {} vectors for {site}", path.display(), several.len());
             Err(Error::refused(what, format!("it has {}; choose one with FILE#NAME and --site", keys.join(", "))))
         }
     }
