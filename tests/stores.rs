@@ -583,7 +583,7 @@ fn a_planted_contrast_is_found_in_an_imported_store_at_its_layer() {
     assert!(lines[3][at("auroc")].is_empty() && lines[3][at("reason")].contains("words of the rows"), "{table}");
     let bytes = fs::read(dir.path().join("a/directions.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let unit = file.tensor("kind=evil/last_prompt/resid_post.1").unwrap().data().to_vec();
+    let unit = file.tensor("resid_post.1/kind=evil/last_prompt").unwrap().data().to_vec();
     let first = f32::from_le_bytes(unit[..4].try_into().unwrap());
     assert!(first > 0.8, "the planted direction is e0: {first}");
     let svg = fs::read_to_string(dir.path().join("a/contrast.svg")).unwrap();

@@ -4,10 +4,8 @@ use super::findings::Findings;
 use crate::direction::Direction;
 use crate::error::{Error, Result};
 use crate::store::{create_dir, write_atomic};
-use safetensors::serialize;
-use safetensors::tensor::{Dtype, TensorView};
+use crate::vectors::{Vector, encode};
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Which renderings of a figure are written beside its SVG.
@@ -102,42 +100,17 @@ pub(super) fn record(findings: &Findings, extra: &Value) -> Value {
     record
 }
 
-/// The name of a direction's tensor: `anxious/last_prompt/resid_post.2`.
-fn tensor_name(d: &Direction) -> String {
-    format!("{}/{}/{}", d.positive.replace(' ', "_"), d.pick, d.site)
-}
-
-/// One unit vector per tensor, with what it means under `directions` of the header.
+/// One unit vector per tensor, `site/meaning/pick`, with its provenance in the header.
 fn directions(findings: &Findings) -> Result<Vec<u8>> {
-    let raw: Vec<(String, Vec<u8>)> = findings
-        .vectors
-        .iter()
-        .map(|d| (tensor_name(d), d.unit.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let mut views: Vec<(&str, TensorView)> = Vec::with_capacity(raw.len());
-    for (name, bytes) in &raw {
-        let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(|e| defect(&e))?;
-        views.push((name, view));
-    }
-    let about: serde_json::Map<String, Value> = findings
-        .vectors
-        .iter()
-        .map(|d| {
-            let about = json!({
-                "site": d.site,
-                "pick": d.pick,
-                "larger_projection_means": d.positive,
-                "smaller_projection_means": d.negative,
-                "raw_norm": d.raw_norm,
-                "origin": d.origin,
-                "model_hash": findings.provenance["model"]["hash"],
-            });
-            (tensor_name(d), about)
-        })
-        .collect();
-    // One entry: the order of several in the header would not be the same in every run.
-    let header = HashMap::from([("directions".to_string(), Value::Object(about).to_string())]);
-    serialize(views, Some(header)).map_err(|e| defect(&e))
+    let hash = findings.provenance["model"]["hash"].as_str().map(String::from);
+    let model = findings.provenance["model"]["name"].as_str().map(String::from);
+    let named = |d: &Direction| {
+        let mut vector = Vector::from(d);
+        vector.name = format!("{}/{}", d.positive.replace(' ', "_"), d.pick);
+        (vector.about.model, vector.about.model_hash) = (model.clone(), hash.clone());
+        vector
+    };
+    encode(&findings.vectors.iter().map(named).collect::<Vec<_>>())
 }
 
 fn defect(e: &dyn std::fmt::Display) -> Error {

@@ -1,6 +1,7 @@
 //! A search as a table and a figure.
 
 use super::search::{Along, Cell as Of, Searched, Value};
+use super::strength::Strength;
 use crate::error::Result;
 use crate::figures::{Axis, Curves, Figure, Multiples, Page, Panel, Plot, Reference, Series, Style, Width};
 use crate::table::{Cell, Table, number};
@@ -69,6 +70,7 @@ impl Searched {
             let reason = match (c.score.mean, c.faults.first()) {
                 (_, Some(fault)) => Some(fault.clone()),
                 (None, _) => Some("no reply has a score".into()),
+                _ if c.score.interval.is_none_or(|i| i.one_sided) => Some("every prompt has the same score".into()),
                 _ => None,
             };
             row.push(reason.into());
@@ -81,8 +83,8 @@ impl Searched {
     pub fn sentences(&self, strengths: &[String]) -> Vec<String> {
         let base = &self.cells[0];
         let told = |v: &Value| match (v.mean, v.interval) {
-            (Some(m), Some(i)) => format!("{} [{}, {}]", number(m), number(i.lo), number(i.hi)),
-            (Some(m), None) => number(m),
+            (Some(m), Some(i)) if !i.one_sided => format!("{} [{}, {}]", number(m), number(i.lo), number(i.hi)),
+            (Some(m), _) => number(m),
             _ => "none".into(),
         };
         let text = |c: &Of| {
@@ -124,7 +126,8 @@ impl Searched {
     ///
     /// # Errors
     /// A figure that cannot be drawn.
-    pub fn figure(&self, scored_by: &str) -> Result<(Figure, String)> {
+    pub fn figure(&self, strengths: &[Strength], scored_by: &str) -> Result<(Figure, String)> {
+        let x = Strength::axis(strengths);
         let mut places: Vec<String> = Vec::new();
         for c in &self.cells {
             let name = c.place.as_ref().map(|p| p.to_string());
@@ -133,7 +136,7 @@ impl Searched {
         let base = &self.cells[0];
         let rows: [(&str, fn(&Of) -> Option<f64>, bool); 3] = [
             ("score", |c| c.score.mean, true),
-            ("perplexity", |c| c.perplexity, false),
+            ("nats per token", |c| c.perplexity.map(f64::ln), false),
             ("repetition", |c| c.repetition, false),
         ];
         let mut page = Page::new("search", "Search for an operating point", self.caption(scored_by), Width::Page);
@@ -141,7 +144,7 @@ impl Searched {
             let panel = |place: &String| {
                 let lines = of(base).map(|v| Reference::horizontal(v, "")).into_iter().collect();
                 let curves =
-                    Curves::new(Axis::new("amount"), Axis::new(name), self.series(place, of, band)).lines(lines);
+                    Curves::new(Axis::new(x.0), Axis::new(name), self.series(place, &x.1, of, band)).lines(lines);
                 (place.clone(), curves)
             };
             let panels: Vec<(String, Curves)> = places.iter().map(panel).collect();
@@ -150,7 +153,7 @@ impl Searched {
         Ok((page.draw()?, self.caption(scored_by)))
     }
 
-    fn series(&self, place: &str, of: fn(&Of) -> Option<f64>, band: bool) -> Vec<Series> {
+    fn series(&self, place: &str, x: &[f64], of: fn(&Of) -> Option<f64>, band: bool) -> Vec<Series> {
         let here = |c: &&Of| c.place.as_ref().is_some_and(|p| p.to_string() == place);
         let mut names: Vec<(String, bool)> = Vec::new();
         let name = |c: &Of| {
@@ -162,18 +165,23 @@ impl Searched {
                 names.push(name(c));
             }
         }
+        names.sort_by_key(|(_, null)| *null);
+        let at = |c: &Of| c.strength.map_or(f64::NAN, |s| x[s]);
         let mut all = Vec::new();
         for (label, null) in names {
             let mut own: Vec<&Of> = self.cells.iter().filter(here).filter(|c| name(c).0 == label).collect();
-            own.sort_by(|a, b| a.amount.unwrap_or_default().total_cmp(&b.amount.unwrap_or_default()));
-            let point = |c: &&Of| (c.amount.unwrap_or(f64::NAN), of(c).unwrap_or(f64::NAN));
+            own.sort_by(|a, b| at(a).total_cmp(&at(b)));
+            if null {
+                // Of several random directions, and of those of all sites, the one that does most at each strength.
+                own = largest(own, of);
+            }
+            let point = |c: &&Of| (at(c), of(c).unwrap_or(f64::NAN));
             let points: Vec<(f64, f64)> = own.iter().map(point).collect();
             let series = Series::new(label, points);
             let nan = (f64::NAN, f64::NAN);
             let interval = |c: &&Of| c.score.interval.filter(|i| !i.one_sided).map_or(nan, |i| (i.lo, i.hi));
             let bands: Vec<(f64, f64)> = own.iter().map(interval).collect();
             all.push(match (null, band) {
-                // Several random directions and sites in one: points of equal right.
                 (true, _) => Series { style: Style::Null, ..series },
                 (false, true) => series.band(bands),
                 (false, false) => series,
@@ -191,9 +199,25 @@ impl Searched {
         };
         format!(
             "Score by {scored_by} (mean over prompts, {n} replies per point, bands: 95 % bootstrap over prompts), perplexity \
-             of the replies under the unsteered model and the share of runs of three tokens that came before, by the amount \
-             of the edit in its own unit. Columns: the tokens that are edited. Grey: random directions of the same length. \
-             Dotted: the unsteered model. {split}."
+             of the replies under the unsteered model (its logarithm, in nats per token) and the share of runs of three tokens \
+             that came before, by the strength of the edit. Columns: the tokens that are edited. Grey: the largest value of \
+             any random direction of the same length at any site. Dotted: the unsteered model. {split}."
         )
     }
+}
+
+/// Of cells in the order of their strengths, the one with the largest value at each.
+fn largest(cells: Vec<&Of>, of: fn(&Of) -> Option<f64>) -> Vec<&Of> {
+    let mut kept: Vec<&Of> = Vec::new();
+    for cell in cells {
+        match kept.last_mut() {
+            Some(last) if last.strength == cell.strength => {
+                if of(cell) > of(last) {
+                    *last = cell;
+                }
+            }
+            _ => kept.push(cell),
+        }
+    }
+    kept
 }

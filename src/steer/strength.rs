@@ -47,6 +47,22 @@ impl fmt::Display for Strength {
 }
 
 impl Strength {
+    /// Several as numbers on an axis, and its label: in their own unit where it is one, else by their places.
+    pub fn axis(all: &[Strength]) -> (&'static str, Vec<f64>) {
+        let plain = all.iter().map(|s| if let Amount::Plain(v) = s.amount { Some(v) } else { None });
+        let norms = all.iter().map(|s| if let Amount::Norms(v) = s.amount { Some(v) } else { None });
+        let percent = all.iter().map(|s| if let Amount::Percentile(v) = s.amount { Some(v) } else { None });
+        if let Some(values) = plain.collect() {
+            ("strength", values)
+        } else if let Some(values) = norms.collect() {
+            ("strength (mean norms)", values)
+        } else if let Some(values) = percent.collect() {
+            ("threshold (percentile)", values)
+        } else {
+            ("strength (place in the list)", (0..all.len()).map(|i| i as f64).collect())
+        }
+    }
+
     /// Several of one edit: `0,0.5n,1n`.
     ///
     /// # Errors

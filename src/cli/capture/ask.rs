@@ -138,6 +138,15 @@ fn shape(args: &MomentArgs, sites: &[Width]) -> Result<(Shape, Vec<String>)> {
     Ok((Shape::new(sites.iter().map(|s| s.width).collect(), scatter, along)?, names))
 }
 
+const NAMES: &str = "name tensors SITE, SITE/NAME or NAME/SITE, such as resid_post.2/warm";
+
+/// The site that a tensor names at its front or its end, and the rest of the name.
+fn placed(name: &str) -> Option<(Site, &str)> {
+    let front = || name.split_once('/').and_then(|(site, rest)| Some((site.parse().ok()?, rest)));
+    let back = || name.rsplit_once('/').and_then(|(rest, site)| Some((site.parse().ok()?, rest)));
+    name.parse().ok().map(|site| (site, "")).or_else(front).or_else(back)
+}
+
 /// The directions of a file, each made a unit vector, by name and order of the sites.
 fn directions(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
     let place = path.display().to_string();
@@ -147,13 +156,7 @@ fn directions(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
         .map_err(|e| bad(format!("not a whole safetensors file ({e})"), "make or fetch it again"))?;
     let mut all = Vec::new();
     for (name, view) in file.tensors() {
-        let hint = "name tensors SITE or NAME/SITE, such as warm/resid_post.2";
-        let site: Site = name
-            .rsplit('/')
-            .next()
-            .unwrap_or(&name)
-            .parse()
-            .map_err(|_| bad(format!("the tensor `{name}` names no site"), hint))?;
+        let (site, own) = placed(&name).ok_or_else(|| bad(format!("the tensor `{name}` names no site"), NAMES))?;
         let Some(at) = sites.iter().position(|s| s.site == site) else {
             return Err(bad(format!("`{name}` is a direction at a site that is not captured"), "add it to --sites"));
         };
@@ -170,16 +173,13 @@ fn directions(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
                 return Err(bad(format!("row {k} of `{name}` has length {norm}"), "leave it out: it is no direction"));
             }
             let unit = row.iter().map(|v| (f64::from(*v) / norm) as f32).collect();
-            let title = match name.rsplit_once('/') {
-                Some((title, _)) => title.to_string(),
-                None => "direction".into(),
-            };
-            let title = if shape.len() == 2 { format!("{title}.{k}") } else { title };
+            let title = if own.is_empty() { "direction" } else { own };
+            let title = if shape.len() == 2 { format!("{title}.{k}") } else { title.into() };
             all.push((at, title, Along::new(at, unit)));
         }
     }
     if all.is_empty() {
-        return Err(bad("no tensor in it".into(), "name tensors SITE or NAME/SITE, such as warm/resid_post.2"));
+        return Err(bad("no tensor in it".into(), NAMES));
     }
     all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     Ok(all.into_iter().map(|(_, name, along)| (name, along)).collect())

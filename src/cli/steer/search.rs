@@ -174,7 +174,7 @@ pub fn steer_search(args: SearchArgs) -> Result<bool> {
     bar.end();
     let found = found?;
     write_atomic(&args.out.join("search.csv"), found.table(&search.strengths).to_csv().as_bytes(), false)?;
-    let (figure, caption) = found.figure(&scored_by)?;
+    let (figure, caption) = found.figure(&strengths, &scored_by)?;
     write_atomic(&args.out.join("search.svg"), figure.svg.as_bytes(), false)?;
     write_atomic(&args.out.join("search.png"), &figure.to_png(200.0)?, false)?;
     write_atomic(&args.out.join("search.md"), format!("{caption}\n").as_bytes(), false)?;
