@@ -7,6 +7,7 @@ mod analyse;
 mod bench;
 mod capture;
 mod chatting;
+mod convert;
 mod doctor;
 mod export;
 mod generate;
@@ -47,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts                                                  what it holds, and whether it is sound
   personascope analyse acts --contrast persona=evil,good --group question --out results
+  personascope convert directions.safetensors --to llamacpp-gguf --out evil.gguf
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -71,6 +73,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Bring activations made elsewhere into a store
     Import(import::ImportArgs),
+    /// Take vectors from the format of one program to that of another
+    Convert(convert::ConvertArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Train a model from a recipe
@@ -161,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Analyse(args) => analyse::analyse(args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
+        Command::Convert(args) => convert::convert(args),
         Command::Generate(args) => generate::generate(args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
