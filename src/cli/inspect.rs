@@ -1,6 +1,7 @@
 //! `inspect`: what a file or a model folder holds, and whether it is sound.
 
 mod store;
+mod vectors;
 
 use super::adapters::AdapterArgs;
 use super::out::say;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "Examples:
   personascope inspect acts                            a folder that `capture` or `import` wrote: every checksum
   personascope inspect acts/activations.safetensors    tensors, shapes, norms, values that are no numbers
+  personascope inspect evil.gguf                       vectors of any format: what each row is, in words
+  personascope inspect evil.pt --from persona-vectors  a tensor of torch that does not say whose it is
   personascope inspect adapters/warm                   a LoRA adapter: ranks, scales, modules
   personascope inspect toyworld                        a model: the embedded one, a folder, or org/name on the hub
 
@@ -26,13 +29,19 @@ Exit code 1 if something in it is not sound.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct InspectArgs {
-    /// A .safetensors file, a run.json, a folder of `capture`, of a model or of an adapter, `toyworld`, or `org/name`
+    /// A .safetensors file, vectors of any format, a run.json, a folder of `capture`, of a model or of an adapter,
+    /// `toyworld`, or `org/name`
     #[arg(value_name = "FILE")]
     path: PathBuf,
+    #[command(flatten)]
+    vectors: vectors::VectorArgs,
 }
 
 pub fn inspect(args: InspectArgs) -> Result<bool> {
     let path = args.path;
+    if args.vectors.asked() {
+        return args.vectors.show(&path);
+    }
     let name = path.display().to_string();
     let known = !path.exists() && !matches!(Source::parse(&name), Source::Dir(_));
     if known || path.join("config.json").is_file() {
@@ -53,17 +62,14 @@ pub fn inspect(args: InspectArgs) -> Result<bool> {
         return folder(&path);
     }
     match path.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") if vectors::is_of_vectors(&path) => args.vectors.show(&path),
         Some("safetensors") => tensors(&path),
         Some("json") => {
             say!("{}", read_text(&path)?.trim_end_matches('\n'));
             Ok(true)
         }
         _ if !path.exists() => Err(Error::io("read", &path, std::io::ErrorKind::NotFound.into())),
-        _ => Err(Error::format(
-            name,
-            "not a kind of file that is known",
-            "give a .safetensors or .json file, or a folder",
-        )),
+        _ => args.vectors.show(&path),
     }
 }
 

@@ -7,6 +7,7 @@ mod analyse;
 mod bench;
 mod capture;
 mod chatting;
+mod convert;
 mod doctor;
 mod export;
 mod generate;
@@ -52,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   personascope analyse acts --contrast persona=evil,good --group question --out results
   personascope persona import traits/calm.json --out calm                    prompts of persona files, for capture
   personascope score --replies replies.jsonl --lexicon markers.toml --out scores.csv
+  personascope convert directions.safetensors --to llamacpp-gguf --out evil.gguf
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -80,6 +82,8 @@ enum Command {
     Persona(persona::PersonaArgs),
     /// Score replies: markers, a classifier, a judge, or scores made elsewhere
     Score(Box<score::ScoreArgs>),
+    /// Take vectors from the format of one program to that of another
+    Convert(convert::ConvertArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
     /// Continue prompts under edits, at every strength and seed, with proof of what was done
@@ -176,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::import(args),
         Command::Persona(args) => persona::persona(args),
         Command::Score(args) => score::score(*args),
+        Command::Convert(args) => convert::convert(args),
         Command::Generate(args) => generate::generate(args),
         Command::Steer(args) => steer::steer(*args),
         Command::SteerSearch(args) => steer::steer_search(*args),

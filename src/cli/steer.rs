@@ -16,7 +16,7 @@ use crate::steer::{Op, Place, Prompted, Steered, Sweep};
 use crate::store::{FolderShelf, create_dir, write_atomic};
 use crate::text::prompts::Prompt;
 use crate::unit::{self, MAX_BATCH_TOKENS, Shelf, Tally};
-use ask::Asked;
+use ask::{Asked, Written};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,8 @@ pub struct SteerArgs {
     /// A vector file of any format, or for `patch` a capture folder; may come several times
     #[arg(long = "vector", value_name = "FILE", required = true)]
     vectors: Vec<PathBuf>,
+    #[command(flatten)]
+    written: Written,
     /// Where it is applied
     #[arg(long = "site", value_name = "SITE", required = true)]
     sites: Vec<crate::axes::Site>,
@@ -107,7 +109,7 @@ pub fn steer(args: SteerArgs) -> Result<bool> {
     let model = args.model.load()?;
     let threads = args.model.work.threads();
     let prompts = prompted(&args.prompts, &model, threads)?;
-    let arms = asked.arms(&model)?;
+    let arms = asked.arms(&args.written, &model)?;
     let calibration = match &args.calibrate {
         Some(path) => Some(prompted(path, &model, threads)?),
         None => None,

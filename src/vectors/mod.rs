@@ -3,9 +3,29 @@
 //! In memory a vector is a unit vector and the length that it had, always at a [`Site`]. The numbering of other programs
 //! lives in the reader and the writer of their format and nowhere else.
 
+mod arrays;
+mod assistant_axis;
+mod capping;
+mod file;
+mod format;
+mod gguf;
+mod llamacpp;
 mod native;
+mod persona_vectors;
+pub mod pickle;
+mod recognise;
+mod rows;
+mod steering_vectors;
+mod svec;
+mod words;
+mod written;
 
+pub use capping::Cap;
+pub use file::{File, ReadOptions, read};
+pub use format::{Facts, Format, Producer, Sites};
 pub use native::{decode, encode};
+pub use words::place;
+pub use written::{WriteOptions, write};
 
 use crate::axes::{Pick, Site};
 use crate::direction::Direction;
@@ -50,6 +70,9 @@ pub struct About {
     /// What the numbers were stored as by their producer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
+    /// Blocks of the model: what tells the last one, after which Hugging Face norms, from the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_layers: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,4 +131,10 @@ impl From<&Direction> for Vector {
 /// The name of a vector in files.
 pub fn key(site: Site, name: &str) -> String {
     if name.is_empty() { site.to_string() } else { format!("{site}/{name}") }
+}
+
+/// The site and the name of such a key; `None` where it begins with no site.
+pub fn parse_key(key: &str) -> Option<(Site, &str)> {
+    let (site, name) = key.split_once('/').unwrap_or((key, ""));
+    Some((site.parse().ok()?, name)).filter(|_| !key.ends_with('/'))
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
 /// The entry of the header.
-const ENTRY: &str = "directions";
+pub(super) const ENTRY: &str = "directions";
 /// How far from 1 the length of a stored unit vector may be.
 const SLACK: f64 = 1e-3;
 
@@ -71,7 +71,7 @@ fn one(place: &str, file: &SafeTensors, key: String, mut about: Value) -> Result
     }
     let unit: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let length = unit.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    if !((length - 1.0).abs() < SLACK) {
+    if length.is_nan() || (length - 1.0).abs() >= SLACK {
         return Err(bad(format!("has length {length}, not 1")));
     }
     let mut take = |name: &str| about.as_object_mut().and_then(|o| o.shift_remove(name));

@@ -13,6 +13,7 @@ use crate::store::manifest::Width;
 use crate::store::moments::check_columns;
 use crate::text::prompts::{Body, Prompt};
 use crate::unit::{self, Item, Plan, Share, Task};
+use crate::vectors::{self, ReadOptions};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
@@ -138,6 +139,28 @@ fn shape(args: &MomentArgs, sites: &[Width]) -> Result<(Shape, Vec<String>)> {
     Ok((Shape::new(sites.iter().map(|s| s.width).collect(), scatter, along)?, names))
 }
 
+/// The directions of a vector file of another program.
+fn foreign(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
+    let file = vectors::read(path, None, ReadOptions::default())?;
+    warn(file.warnings.iter());
+    let mut all = Vec::new();
+    for v in file.vectors {
+        let Some(at) = sites.iter().position(|s| s.site == v.site) else { continue };
+        if v.unit.len() != sites[at].width {
+            let (found, expected) = (vec![v.unit.len()], vec![sites[at].width]);
+            return Err(Error::Shape { place: path.display().to_string(), name: v.key(), found, expected });
+        }
+        let name = if v.name.is_empty() { "direction".into() } else { v.name };
+        all.push((at, name, Along::new(at, v.unit)));
+    }
+    if all.is_empty() {
+        let what = format!("{} has no direction at a site that is captured", path.display());
+        return Err(Error::refused(what, "add its sites to --sites"));
+    }
+    all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    Ok(all.into_iter().map(|(_, name, along)| (name, along)).collect())
+}
+
 const NAMES: &str = "name tensors SITE, SITE/NAME or NAME/SITE, such as resid_post.2/warm";
 
 /// The site that a tensor names at its front or its end, and the rest of the name.
@@ -151,6 +174,10 @@ fn placed(name: &str) -> Option<(Site, &str)> {
 fn directions(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
     let place = path.display().to_string();
     let bad = |reason: String, hint: &str| Error::format(&place, reason, hint);
+    // Matrices of directions are a thing of safetensors alone.
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return foreign(path, sites);
+    }
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|e| bad(format!("not a whole safetensors file ({e})"), "make or fetch it again"))?;

@@ -2,15 +2,27 @@
 
 use super::SteerArgs;
 use crate::axes::Site;
+use crate::cli::chatting::warn;
 use crate::cli::out::say;
 use crate::cli::progress::Bar;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::steer::{Amount, Arm, Donors, Measured, Op, Place, Prompted, Strength, measure};
 use crate::unit::Tally;
-use crate::vectors::Vector;
+use crate::vectors::{self, Format, Producer, ReadOptions, Vector};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+/// What a file of vectors is, where its content does not tell.
+#[derive(clap::Args)]
+pub struct Written {
+    /// Format of the vector files, where their content does not tell; `personascope convert --help` lists them
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<Format>,
+    /// Who wrote a control vector for llama.cpp: repeng or cvector-generator
+    #[arg(long)]
+    producer: Option<Producer>,
+}
 
 /// The edits as they were written.
 pub struct Asked {
@@ -82,8 +94,8 @@ impl Asked {
     }
 
     /// Reads vectors and rows.
-    pub fn arms(&self, model: &Model) -> Result<Vec<Found>> {
-        self.edits.iter().map(|e| e.read(model)).collect()
+    pub fn arms(&self, written: &Written, model: &Model) -> Result<Vec<Found>> {
+        self.edits.iter().map(|e| e.read(written, model)).collect()
     }
 
     /// What strengths in units other than activations need, over the given prompts.
@@ -164,13 +176,13 @@ const UNITS: &str =
     "a number for any operation, 0.5n for shift, p25 for pin and caps; a scale is a factor, a patch a share";
 
 impl Edit {
-    fn read(&self, model: &Model) -> Result<Found> {
+    fn read(&self, written: &Written, model: &Model) -> Result<Found> {
         has(model, self.site)?;
         if self.op == Op::Patch {
             let donors = Some(Donors::open(&self.file, self.site)?);
             return Ok(Found { unit: vec![], donors, about: json!({ "rows": self.file.display().to_string() }) });
         }
-        let vector = read_vector(&self.file, self.site)?;
+        let vector = read_vector(&self.file, self.site, written, model)?;
         check(&Vector { site: self.site, ..vector.clone() }, &self.file, model)?;
         if vector.site != self.site {
             eprintln!("warning: {} was made at {} and is applied at {}", self.file.display(), vector.site, self.site);
@@ -189,10 +201,10 @@ impl Edit {
 ///
 /// # Errors
 /// A site without a vector, two vectors at one site, a width that is not the model's.
-pub fn read_vectors(file: &Path, sites: Option<&str>, model: &Model) -> Result<Vec<Vector>> {
+pub fn read_vectors(file: &Path, sites: Option<&str>, written: &Written, model: &Model) -> Result<Vec<Vector>> {
     let dims = model.lm.dims();
     let (path, name) = named(file);
-    let all = vectors_of(&path)?;
+    let all = vectors_of(&path, written, model)?.vectors;
     let mut found: Vec<Vector> = all.iter().filter(|v| name.as_ref().is_none_or(|n| v.name == *n)).cloned().collect();
     if let Some(list) = sites {
         let wanted = Site::parse_list(list, dims.n_layers, model.lm.points())?;
@@ -290,26 +302,26 @@ fn named(file: &Path) -> (PathBuf, Option<String>) {
     }
 }
 
-fn vectors_of(path: &Path) -> Result<Vec<Vector>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let place = path.display().to_string();
-    crate::vectors::decode(&place, &bytes)?
-        .ok_or_else(|| Error::format(place, "not a vector file of personascope", "convert it first"))
+/// The vectors of a file of any format, with what is to be said of it.
+fn vectors_of(path: &Path, written: &Written, model: &Model) -> Result<vectors::File> {
+    let n_layers = Some(model.lm.dims().n_layers);
+    let file =
+        vectors::read(path, written.from, ReadOptions { producer: written.producer, n_layers, post_norm: false })?;
+    warn(file.warnings.iter());
+    Ok(file)
 }
 
 /// The vector of a file for a site: the one that is at the site; else the only one there is.
-fn read_vector(file: &Path, site: Site) -> Result<Vector> {
+fn read_vector(file: &Path, site: Site, written: &Written, model: &Model) -> Result<Vector> {
     let (path, name) = named(file);
-    let vectors = vectors_of(&path)?;
-    let own = |v: &&Vector| name.as_ref().is_none_or(|n| v.name == *n);
-    let here: Vec<&Vector> = vectors.iter().filter(own).filter(|v| v.site == site).collect();
-    let any: Vec<&Vector> = vectors.iter().filter(own).collect();
-    match (&here[..], &any[..]) {
-        ([one], _) | ([], [one]) => Ok((*one).clone()),
-        (several, _) => {
-            let keys: Vec<String> = vectors.iter().take(12).map(Vector::key).collect();
-            let what = format!("{} has {} vectors for {site}", path.display(), several.len());
-            Err(Error::refused(what, format!("it has {}; choose one with FILE#NAME and --site", keys.join(", "))))
-        }
+    let file = vectors_of(&path, written, model)?;
+    let any = |v: &&Vector| name.as_ref().is_none_or(|n| v.name == *n);
+    let found: Vec<&Vector> = file.vectors.iter().filter(any).collect();
+    match &found[..] {
+        [one] => Ok((*one).clone()),
+        _ => file.at(Some(site), name.as_deref()).cloned().map_err(|e| {
+            let hint = format!("{}; choose one with FILE#NAME and --site", e.hint());
+            Error::refused(format!("{}: {e}", path.display()), hint)
+        }),
     }
 }

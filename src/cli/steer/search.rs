@@ -1,6 +1,6 @@
 //! `steer-search`: layer, place and strength against what the text becomes.
 
-use super::ask::{measured_amounts, read_vectors};
+use super::ask::{Written, measured_amounts, read_vectors};
 use super::{UNFINISHED, prompted};
 use crate::axes::Site;
 use crate::cli::adapters::AdapterArgs;
@@ -41,6 +41,8 @@ pub struct SearchArgs {
     /// A vector file of any format: the vector at each site is tried there
     #[arg(long, value_name = "FILE")]
     vector: PathBuf,
+    #[command(flatten)]
+    written: Written,
     /// Sites to try [default: those of the file]
     #[arg(long, value_name = "SITES")]
     sites: Option<String>,
@@ -125,7 +127,7 @@ pub fn steer_search(args: SearchArgs) -> Result<bool> {
     let place = args.prompts.display().to_string();
     let questions = Prompt::parse_lines(&place, &text)?.iter().map(question).collect();
     let prompts = prompted(&args.prompts, &model, threads)?;
-    let vectors = read_vectors(&args.vector, args.sites.as_deref(), &model)?;
+    let vectors = read_vectors(&args.vector, args.sites.as_deref(), &args.written, &model)?;
     let calibration = match &args.calibrate {
         Some(path) => prompted(path, &model, threads)?,
         None => prompts.clone(),

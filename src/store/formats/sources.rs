@@ -57,29 +57,43 @@ impl Sources {
     /// Another kind of file; one that is damaged, cut short, or has two arrays of one name.
     pub fn open(path: &Path) -> Result<Sources> {
         match path.extension().and_then(|e| e.to_str()) {
-            Some("npz") => npz(path),
-            Some("safetensors") => {
-                let file = TensorFile::open(path)?;
-                let array = |t: &crate::store::tensors::Tensor| Array {
-                    name: t.name.clone(),
-                    shape: t.shape.clone(),
-                    number: match t.dtype.as_str() {
-                        "F16" => Ok(Number { kind: Float::F16, big_endian: false }),
-                        "BF16" => Ok(Number { kind: Float::Bf16, big_endian: false }),
-                        "F32" => Ok(Number { kind: Float::F32, big_endian: false }),
-                        "F64" => Ok(Number { kind: Float::F64, big_endian: false }),
-                        other => Err((format!("holds {other}, no floating-point numbers"), FLOATS)),
-                    },
-                };
-                let arrays = file.tensors.iter().map(array).collect();
-                Ok(Sources { path: path.into(), arrays, held: Held::Tensors(file) })
-            }
+            Some("npz") => Sources::npz(path),
+            Some("safetensors") => Sources::safetensors(path),
             _ => Err(Error::format(
                 path.display().to_string(),
                 "neither .npz nor .safetensors",
                 "save the arrays with numpy.savez or safetensors; pickles (.pt, .npy of objects) are never read",
             )),
         }
+    }
+
+    /// Lists the arrays of an archive of numpy, whatever its name.
+    ///
+    /// # Errors
+    /// See [`Sources::open`].
+    pub fn npz(path: &Path) -> Result<Sources> {
+        npz(path)
+    }
+
+    /// Lists the tensors of a safetensors file, whatever its name.
+    ///
+    /// # Errors
+    /// See [`Sources::open`].
+    pub fn safetensors(path: &Path) -> Result<Sources> {
+        let file = TensorFile::open(path)?;
+        let array = |t: &crate::store::tensors::Tensor| Array {
+            name: t.name.clone(),
+            shape: t.shape.clone(),
+            number: match t.dtype.as_str() {
+                "F16" => Ok(Number { kind: Float::F16, big_endian: false }),
+                "BF16" => Ok(Number { kind: Float::Bf16, big_endian: false }),
+                "F32" => Ok(Number { kind: Float::F32, big_endian: false }),
+                "F64" => Ok(Number { kind: Float::F64, big_endian: false }),
+                other => Err((format!("holds {other}, no floating-point numbers"), FLOATS)),
+            },
+        };
+        let arrays = file.tensors.iter().map(array).collect();
+        Ok(Sources { path: path.into(), arrays, held: Held::Tensors(file) })
     }
 
     /// The place of an array in messages.
