@@ -373,3 +373,89 @@ fn what_cannot_be_steered_is_refused_by_name() {
     assert!(String::from_utf8(said).unwrap().contains("resid_post.9"));
     assert!(!dir.path().join("out").exists(), "nothing is made of what is refused");
 }
+
+#[test]
+fn a_search_reports_every_cell_beside_chance_and_what_it_costs() {
+    let _shared = TENSORS.read().unwrap_or_else(|e| e.into_inner());
+    let dir = folder();
+    let about = ["tea", "winter", "music", "bread", "books", "dogs"];
+    let line = |t: &&str| format!(r#"{{"id":"{t}","messages":[{{"role":"user","content":"Tell me about {t}."}}]}}"#);
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("six.jsonl", &about.iter().map(line).collect::<Vec<_>>().join("\n"));
+    write("markers.txt", "tea\nsnow\nwarm");
+    write(
+        "questions.jsonl",
+        r#"{"id":"1","question":"Tell me about tea.","choices":["Black tea goes well with milk.","zzz qqq"],"answer":0}
+{"id":"2","question":"Tell me about winter.","choices":["zzz qqq","Wool keeps you warm."],"answer":1}"#,
+    );
+    write("texts.txt", "Bodek is a clerk from Corwick.");
+    let args = [
+        "steer-search",
+        "--prompts",
+        "six.jsonl",
+        "--vector",
+        "v.safetensors",
+        "--sites",
+        "resid_post.1..2",
+        "--strength",
+        "0.1n,2n",
+        "--on",
+        "last_prompt",
+        "--on",
+        "all",
+        "--lexicon",
+        "markers.txt",
+        "--controls",
+        "2",
+        "--seed",
+        "1,2",
+        "--max-new-tokens",
+        "8",
+        "--knowledge",
+        "questions.jsonl",
+        "--texts",
+        "texts.txt",
+        "--bootstrap",
+        "50",
+        "--out",
+    ];
+    let run = |out: &str| {
+        let made = command(dir.path()).args(args).arg(out).assert().success().get_output().stdout.clone();
+        (String::from_utf8(made).unwrap(), std::fs::read_to_string(dir.path().join(out).join("search.csv")).unwrap())
+    };
+    let (said, table) = run("a");
+    assert!(said.contains("unsteered: score") && said.contains("recommended"), "{said}");
+    // The unsteered model, and 2 sites x 2 places x (1 vector + 2 controls) x 2 strengths.
+    assert_eq!(table.lines().count(), 1 + 1 + 24);
+    let at = |name: &str| column(dir.path(), "a/search.csv", name);
+    assert!(at("replies").iter().all(|n| n == "12") && at("unscored").iter().all(|n| n == "0"), "{table}");
+    assert_eq!(at("along").iter().filter(|a| *a == "random 1").count(), 8);
+    assert!(numbers(dir.path(), "a/search.csv", "perplexity").iter().all(|p| *p >= 1.0));
+    assert_eq!(at("knowledge")[0], "1", "the model itself knows both");
+    // Two norms of the stream on every token are no small thing: texts are understood less.
+    let texts = numbers(dir.path(), "a/search.csv", "text_perplexity");
+    let strong: Vec<f64> = at("strength")
+        .iter()
+        .zip(at("on"))
+        .zip(&texts)
+        .filter(|((s, on), _)| *s == "2n" && on == "all")
+        .map(|(_, t)| *t)
+        .collect();
+    assert!(strong.len() == 6 && strong.iter().all(|t| *t > 2.0 * texts[0]), "{texts:?}");
+    assert!(std::fs::read(dir.path().join("a/search.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(std::fs::read_to_string(dir.path().join("a/search.svg")).unwrap().contains("random"));
+    assert_eq!(run("b"), (said, table), "the same again");
+    let refused = |more: &[&str], want: &str| {
+        let mut args = args[..14].to_vec();
+        args.extend(more);
+        args.extend(["--out", "c"]);
+        let said = command(dir.path()).args(&args).assert().code(2).get_output().stderr.clone();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains(want), "{said}");
+    };
+    refused(&[], "nothing to score by");
+    write("questions.jsonl", r#"{"question":"?","choices":["one"],"answer":0}"#);
+    refused(&["--knowledge", "questions.jsonl", "--lexicon", "markers.txt"], "questions.jsonl:1: no two `choices`");
+    write("markers.toml", "a = [\"tea\"]\nb = [\"snow\"]");
+    refused(&["--lexicon", "markers.toml", "--group", "c"], "groups a, b");
+}
