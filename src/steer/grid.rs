@@ -54,11 +54,9 @@ impl Searched {
             let mut row: Vec<Cell> = vec![c.along.name().into(), c.site.map(|s| s.to_string()).into()];
             row.extend([c.place.as_ref().map(|p| p.to_string()).into(), strength.into(), c.amount.into()]);
             for value in [&c.score, &c.gain, &c.choosing_gain] {
-                row.extend([
-                    value.mean.into(),
-                    value.interval.map(|i| i.lo).into(),
-                    value.interval.map(|i| i.hi).into(),
-                ]);
+                // Where all resamples agree there is no interval, not one without width.
+                let interval = value.interval.filter(|i| !i.one_sided);
+                row.extend([value.mean.into(), interval.map(|i| i.lo).into(), interval.map(|i| i.hi).into()]);
             }
             row.extend([c.replies.into(), c.unscored.into()]);
             row.extend([c.perplexity, c.repetition, c.distinct].map(Cell::from));
