@@ -44,10 +44,13 @@ fn every_site_is_the_same_in_both_forms_with_edits_too() {
     let [a, b] = [1, 2].map(|seed| unit_vector(d_model, seed));
     let steer = Along::new(Site::post(1), &a, Rewrite::Shift(2.0), Positions::All).unwrap();
     let cap = Along::new(Site::post(0), &b, Rewrite::Clamp { lo: -0.1, hi: 0.1 }, Positions::LastPrompt).unwrap();
-    let edits: Vec<Vec<usize>> = (0..33).map(|i| [vec![], vec![0], vec![0, 1]][i % 3].clone()).collect();
+    // Another direction at a site that is edited already, on rows of its own and on the same ones.
+    let pin = Along::new(Site::post(1), &b, Rewrite::Pin(-3.0), Positions::All).unwrap();
+    let edits: Vec<Vec<usize>> =
+        (0..33).map(|i| [vec![], vec![0], vec![0, 1], vec![2], vec![0, 2]][i % 5].clone()).collect();
     let rows = pack(&prompts, &edits);
-    let ours = all_sites(&*own.lm, &rows, &[&steer, &cap]);
-    let theirs = all_sites(&*portable.lm, &rows, &[&steer, &cap]);
+    let ours = all_sites(&*own.lm, &rows, &[&steer, &cap, &pin]);
+    let theirs = all_sites(&*portable.lm, &rows, &[&steer, &cap, &pin]);
     for (site, x) in &ours.0 {
         let off = worst(x, &theirs.0[site]);
         let largest = x.iter().flatten().fold(1.0f32, |m, v| m.max(v.abs()));
@@ -55,7 +58,9 @@ fn every_site_is_the_same_in_both_forms_with_edits_too() {
     }
     for (a, b) in ours.1.iter().zip(&theirs.1) {
         assert!(a.rows == b.rows && a.rows > 0);
-        assert!((a.before - b.before).abs() < 1e-3 && (a.after - b.after).abs() < 1e-3, "{a:?} {b:?}");
+        // Sums over up to 500 rows whose values reach 200.
+        assert!((a.before - b.before).abs() < 1e-2 && (a.after - b.after).abs() < 1e-2, "{a:?} {b:?}");
+        assert!(a.touched.iter().chain(&b.touched).all(|t| t.off() < 1e-5));
     }
 }
 
@@ -65,10 +70,11 @@ fn replies_are_the_same_in_both_forms_greedy_sampled_and_steered() {
     let unit = unit_vector(own.lm.dims().d_model, 3);
     let steer = Along::new(Site::post(1), &unit, Rewrite::Shift(3.0), Positions::Generated).unwrap();
     let edits: [&dyn Edit; 1] = [&steer];
+    // The last four have the prompts of the first four, which are computed once for both.
     let starts: Vec<Start> = (0..12)
         .map(|i| Start {
             id: format!("p{i}"),
-            tokens: random_tokens(&own, 3 + 5 * i, 7 + i as u64),
+            tokens: random_tokens(&own, 3 + 5 * (i % 8), 7 + (i % 8) as u64),
             seed: 5,
             adapter: None,
             edits: if i % 2 == 0 { vec![] } else { vec![0] },

@@ -11,7 +11,7 @@ use personascope::model::sample::Sampling;
 use personascope::model::{Along, Donor, Edit, Example, Intervention, Model, Patch, Positions, Rewrite, Rows};
 use personascope::steer::{Arm, Op, Place, Prompted, Steered, Sweep};
 use personascope::text::prompts::Prompt;
-use personascope::vectors::{About, Vector, encode};
+use personascope::vectors::{About, Format, Vector, WriteOptions, encode, write};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -311,6 +311,35 @@ fn a_cap_takes_its_threshold_from_what_the_model_does_and_must_touch_something()
 }
 
 #[test]
+fn all_caps_of_an_experiment_are_taken_from_its_file() {
+    let _shared = TENSORS.read().unwrap_or_else(|e| e.into_inner());
+    let dir = folder();
+    let vector = |layer: usize, ceiling: f64| {
+        let mut about = About::default();
+        about.more.insert("caps".into(), serde_json::json!([{ "experiment": "both", "ceiling": ceiling }]));
+        let unit = unit_vector(96, 7 + layer as u64);
+        let raw: Vec<f64> = unit.iter().map(|u| 2.0 * f64::from(*u)).collect();
+        Vector::new(Site::post(layer), &format!("v{layer}"), &raw, about).unwrap()
+    };
+    let all = [vector(1, -0.5), vector(2, 0.25)];
+    let (bytes, _) = write(&all, Format::CappingConfig, &WriteOptions::default()).unwrap();
+    std::fs::write(dir.path().join("capping_config.pt"), bytes).unwrap();
+    let args = |id| {
+        let own = ["steer", "--prompts", "p.jsonl", "--caps", "capping_config.pt", "--experiment", id];
+        [&own[..], &["--on", "all", "--max-new-tokens", "6", "--out", "out"]].concat()
+    };
+    command(dir.path()).args(args("both")).assert().success();
+    let of = |name: &str| column(dir.path(), "out/receipts.csv", name);
+    assert_eq!(of("site"), ["resid_post.1", "resid_post.2", "resid_post.1", "resid_post.2"]);
+    assert!(of("strength").iter().all(|s| s == "both") && of("op").iter().all(|o| o == "cap-ceiling"));
+    let high = numbers(dir.path(), "out/receipts.csv", "projection_after_p95");
+    assert!(high.iter().zip([-0.5, 0.25, -0.5, 0.25]).all(|(c, ceiling)| *c <= ceiling + 1e-3), "{high:?}");
+    let said = command(dir.path()).args(args("neither")).assert().code(2).get_output().stderr.clone();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("no experiment `neither`") && said.contains("both"), "{said}");
+}
+
+#[test]
 fn a_run_in_which_an_edit_touches_nothing_fails_and_keeps_what_it_wrote() {
     let _shared = TENSORS.read().unwrap_or_else(|e| e.into_inner());
     let dir = folder();
@@ -441,7 +470,7 @@ fn a_search_reports_every_cell_beside_chance_and_what_it_costs() {
     assert!(std::fs::read_to_string(dir.path().join("a/search.svg")).unwrap().contains("random"));
     assert_eq!(run("b"), (said, table), "the same again");
     let refused = |more: &[&str], want: &str| {
-        let mut args = args[..14].to_vec();
+        let mut args = args[..13].to_vec();
         args.extend(more);
         args.extend(["--out", "c"]);
         let said = command(dir.path()).args(&args).assert().code(2).get_output().stderr.clone();

@@ -30,6 +30,8 @@ const EXAMPLES: &str = r#"Examples:
     --vector b.npz --site resid_post.2 --op pin --strength 3 --on all --max-new-tokens 40 --out both
   personascope steer --prompts p.jsonl --vector acts --site resid_post.1 --op patch --strength 1 --on last_prompt \
     --max-new-tokens 40 --out patched
+  personascope steer --prompts p.jsonl --caps capping_config.pt --experiment layers_46:54-p0.25 --on all \
+    --max-new-tokens 40 --out capped
 
 An edit is a --vector with its --site, --op and --strength; several follow each other, and what is given once holds for all.
 Strengths: 4 in activation units (for scale a factor, for patch a share), 0.5n half the mean norm of the stream at the site
@@ -52,19 +54,25 @@ pub struct SteerArgs {
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
     /// A vector file of any format, or for `patch` a capture folder; may come several times
-    #[arg(long = "vector", value_name = "FILE", required = true)]
+    #[arg(long = "vector", value_name = "FILE")]
     vectors: Vec<PathBuf>,
     #[command(flatten)]
     written: Written,
     /// Where it is applied
-    #[arg(long = "site", value_name = "SITE", required = true)]
+    #[arg(long = "site", value_name = "SITE")]
     sites: Vec<crate::axes::Site>,
     /// shift, scale, pin, cap-floor, cap-ceiling or patch
-    #[arg(long = "op", value_name = "OP", required = true)]
+    #[arg(long = "op", value_name = "OP")]
     ops: Vec<Op>,
     /// One or more, with commas between: 0,0.5n,1n
-    #[arg(long = "strength", value_name = "LIST", required = true, allow_hyphen_values = true)]
+    #[arg(long = "strength", value_name = "LIST", allow_hyphen_values = true)]
     strengths: Vec<String>,
+    /// A capping_config.pt in the place of --vector: all caps of one of its experiments
+    #[arg(long, value_name = "FILE", requires = "experiment", conflicts_with_all = ["vectors", "sites", "ops", "strengths"])]
+    caps: Option<PathBuf>,
+    /// The experiment, such as layers_46:54-p0.25
+    #[arg(long, value_name = "ID", requires = "caps")]
+    experiment: Option<String>,
     /// Which tokens: all, prompt, last_prompt, last_prompt+generated, generated, positions:0,-1,3..7, turns:0,2
     #[arg(long = "on", value_name = "TOKENS", required = true)]
     places: Vec<Place>,

@@ -27,6 +27,8 @@ pub struct Written {
 /// The edits as they were written.
 pub struct Asked {
     edits: Vec<Edit>,
+    /// How the only strength of an experiment is written.
+    experiment: Option<String>,
 }
 
 struct Edit {
@@ -47,7 +49,15 @@ pub struct Found {
 impl Asked {
     /// Checks what belongs together.
     pub fn of(args: &SteerArgs) -> Result<Asked> {
+        if let (Some(file), Some(id)) = (&args.caps, &args.experiment) {
+            return Asked::caps(file, id, args);
+        }
         let n = args.vectors.len();
+        let lacking = [args.sites.is_empty(), args.ops.is_empty(), args.strengths.is_empty()];
+        if n == 0 || lacking.contains(&true) {
+            let what = "an edit is a --vector with its --site, --op and --strength";
+            return Err(Error::refused(what, "give all four, or --caps with --experiment"));
+        }
         let counts = [
             ("--site", args.sites.len()),
             ("--op", args.ops.len()),
@@ -79,11 +89,41 @@ impl Asked {
             let what = format!("{} strengths for {} and {most} for another edit", e.strengths.len(), e.file.display());
             return Err(Error::refused(what, "lists advance together: give each edit as many strengths, or one"));
         }
-        Ok(Asked { edits })
+        Ok(Asked { edits, experiment: None })
+    }
+
+    /// All caps of one experiment of a capping config, each at its own layer.
+    fn caps(file: &Path, id: &str, args: &SteerArgs) -> Result<Asked> {
+        let read = vectors::read(file, args.written.from, ReadOptions::default())?;
+        let all = read.caps();
+        let mut edits = Vec::new();
+        for cap in all.iter().filter(|c| c.experiment == id) {
+            let vector = read.vectors.iter().find(|v| v.key() == cap.vector);
+            let vector =
+                vector.ok_or_else(|| Error::refused(format!("no vector `{}`", cap.vector), "make it again"))?;
+            let name = if vector.name.is_empty() { String::new() } else { format!("#{}", vector.name) };
+            edits.push(Edit {
+                file: PathBuf::from(format!("{}{name}", file.display())),
+                site: vector.site,
+                op: Op::CapCeiling,
+                place: args.places[0].clone(),
+                strengths: Strength::list(&cap.ceiling.to_string()).map_err(|e| Error::refused(e, UNITS))?,
+            });
+        }
+        if edits.is_empty() {
+            let mut ids: Vec<&str> = all.iter().map(|c| c.experiment.as_str()).collect();
+            ids.dedup();
+            let what = format!("{} has no experiment `{id}` that caps anything", file.display());
+            return Err(Error::refused(what, format!("it has {}", ids.join(", "))));
+        }
+        Ok(Asked { edits, experiment: Some(id.into()) })
     }
 
     /// How the strengths are written in results: once where all edits have the same, else joined by `+`.
     pub fn strengths(&self) -> Vec<String> {
+        if let Some(id) = &self.experiment {
+            return vec![id.clone()];
+        }
         let most = self.edits.iter().map(|e| e.strengths.len()).max().unwrap_or(0);
         let at = |e: &Edit, s: usize| e.strengths[s.min(e.strengths.len() - 1)].to_string();
         let one = |s: usize| {
