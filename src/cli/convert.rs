@@ -20,7 +20,8 @@ Formats, and what a row is there (blocks count from 0; resid_post.l is what bloc
   persona-vectors   tensor [n_layers + 1, d]: row 0 is resid_pre.0, row k resid_post.(k-1), the last row is after the final norm
   assistant-axis    tensor [n_layers, d], {"axis"} or {"vector", "type", "role"}: row i is resid_post.i
   capping-config    capping_config.pt: vectors by name at a layer, caps as ceilings
-  steering-vectors  a pickled SteeringVector, for pickle.load where the library is installed
+  steering-vectors  a pickled SteeringVector, where the library is installed: for torch.load if PATH ends in .pt, else for
+                    pickle.load
   svec              JSON of activation-steering: directions.l is resid_post.l
   npz, safetensors  an array per site, named by it (resid_post.14, resid_post.14/evil), as long as it was
 
@@ -73,11 +74,12 @@ pub fn convert(args: ConvertArgs) -> Result<bool> {
         return Err(Error::refused(what, "leave it out: other formats number layers in one way"));
     }
     let vectors = chosen(&file, args.name.as_deref(), args.sites.as_deref())?;
-    let options = WriteOptions { n_layers: file.n_layers, model_type: args.model_type };
+    let torch = args.out.extension().is_some_and(|e| e == "pt" || e == "pth");
+    let options = WriteOptions { n_layers: file.n_layers, model_type: args.model_type, torch };
     let (bytes, warnings) = write(&vectors, args.to, &options)?;
     warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     let facts = args.to.facts();
-    if args.out.extension().is_none_or(|e| e != facts.extension) {
+    if args.out.extension().is_none_or(|e| e != facts.extension) && !(torch && args.to == Format::SteeringVectors) {
         eprintln!("note: names of such files end in .{}", facts.extension);
     }
     write_atomic(&args.out, &bytes, true)?;

@@ -5,6 +5,8 @@ use crate::cli::shown::visible;
 use crate::error::Result;
 use crate::store::formats::sources::Sources;
 use crate::vectors::{About, File, Format, Producer, ReadOptions, Vector, parse_key, place, read};
+use serde_json::Value;
+use std::io::Read;
 use std::path::Path;
 
 /// What a file of vectors may not tell by itself.
@@ -39,8 +41,18 @@ impl VectorArgs {
 /// Whether a safetensors file holds vectors at sites, and not rows of activations or weights.
 pub fn is_of_vectors(path: &Path) -> bool {
     let plain = |s: &Sources| s.arrays.iter().all(|a| parse_key(&a.name).is_some() && a.shape.len() == 1);
-    let ours = || read(path, None, ReadOptions::default()).is_ok_and(|f| f.format == Format::Personascope);
-    Sources::safetensors(path).is_ok_and(|s| !s.arrays.is_empty() && plain(&s)) || ours()
+    Sources::safetensors(path).is_ok_and(|s| !s.arrays.is_empty() && plain(&s)) || is_ours(path).unwrap_or(false)
+}
+
+/// Whether the header alone says that it is a file of ours; the rest may be gigabytes of weights.
+fn is_ours(path: &Path) -> std::io::Result<bool> {
+    let mut file = std::fs::File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut head = Vec::new();
+    file.take(u64::from_le_bytes(length).min(1 << 26)).read_to_end(&mut head)?;
+    let head: Value = serde_json::from_slice(&head)?;
+    Ok(head["__metadata__"]["directions"].is_string())
 }
 
 fn show(path: &Path, file: &File) {
