@@ -83,19 +83,20 @@ fn tensors_of_persona_vectors_are_read_in_every_form_that_torch_writes() {
         let file = open(&name, Some(Format::PersonaVectors));
         // Row 3 of 4 is hidden_states[3] of three blocks: behind the final norm.
         holds(&name, &file, &[pre, post(0, 1), post(1, 2)]);
-        assert_eq!((file.n_layers, file.warnings.len()), (Some(3), 1));
-        assert!(file.warnings[0].contains("hidden_states[3]) is after the final norm"), "{:?}", file.warnings);
+        assert_eq!((file.n_layers, file.warnings.len()), (Some(3), 2));
+        assert!(file.warnings[0].contains("off-by-one") && file.warnings[0].contains("row 2 is resid_post.1"));
+        assert!(file.warnings[1].contains("hidden_states[3]) is after the final norm"), "{:?}", file.warnings);
     }
     let bf16 = open("persona_vectors_bf16.pt", Some(Format::PersonaVectors));
     assert_eq!(bf16.vectors[0].about.dtype.as_deref(), Some("bf16"));
     let zero = open("persona_vectors_zero_row.pt", Some(Format::PersonaVectors));
     holds("zero row", &zero, &[post(0, 1), post(1, 2)]);
-    assert!(zero.warnings[0].contains("rows 0 are zero"), "{:?}", zero.warnings);
+    assert!(zero.warnings[1].contains("rows 0 are zero"), "{:?}", zero.warnings);
 
     let keep = ReadOptions { post_norm: true, ..ReadOptions::default() };
     let kept = read(&fixture("persona_vectors.pt"), Some(Format::PersonaVectors), keep).unwrap();
     holds("kept", &kept, &[pre, post(0, 1), post(1, 2), (Site::post(2), "post_norm", 3, 1.0)]);
-    assert!(kept.warnings[0].contains("resid_post.2/post_norm"), "{:?}", kept.warnings);
+    assert!(kept.warnings[1].contains("resid_post.2/post_norm"), "{:?}", kept.warnings);
 }
 
 #[test]
@@ -187,7 +188,13 @@ fn steering_vectors_are_read_as_pickle_and_torch_write_them() {
 fn control_vectors_are_numbered_as_their_producer_does() {
     let ours = open("repeng.gguf", None);
     holds("repeng", &ours, &[post(1, 1), post(2, 2)]);
-    assert!(ours.warnings[0].contains("repeng") && ours.warnings[0].contains("--producer"), "{:?}", ours.warnings);
+    assert!(
+        ours.warnings[0].contains("repeng")
+            && ours.warnings[0].contains("off-by-one")
+            && ours.warnings[0].contains("--producer"),
+        "{:?}",
+        ours.warnings
+    );
     assert!(
         ours.warnings[1].contains("resid_post.2") && ours.warnings[1].contains("final norm"),
         "{:?}",
@@ -415,6 +422,37 @@ fn files_cut_anywhere_or_with_a_wrong_byte_never_end_the_program() {
         }
     }
     assert!(tried > 10_000);
+}
+
+#[test]
+fn other_files_with_a_wrong_byte_are_read_or_refused_within_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in [
+        "nobody.gguf",
+        "repeng.gguf",
+        "arrays.npz",
+        "arrays_compressed.npz",
+        "arrays.safetensors",
+        "activation_steering.svec",
+    ] {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        let path = dir.path().join(name);
+        let mut wrong = bytes.clone();
+        for at in 0..bytes.len() {
+            for value in [0xff, bytes[at] ^ 1] {
+                wrong[at] = value;
+                std::fs::write(&path, &wrong).unwrap();
+                let (result, held) = peak(|| read(&path, None, ReadOptions::default()));
+                if let Ok(file) = result {
+                    let finite = |v: &Vector| v.raw_norm.is_finite() && v.raw_norm > 0.0;
+                    assert!(!file.vectors.is_empty() && file.vectors.iter().all(finite), "{name}: byte {at} = {value}");
+                }
+                // Archives are read through a buffer of a megabyte.
+                assert!(held < 3 << 20, "{name}: byte {at} = {value} makes {held} bytes");
+            }
+            wrong[at] = bytes[at];
+        }
+    }
 }
 
 /// Writes a file and reads it back, with the warnings of writing.
@@ -673,13 +711,13 @@ fn inspect_says_in_words_what_a_row_is() {
     };
     let at = |name: &str| fixture(name).display().to_string();
     let out = see(&[&at("persona_vectors.pt"), "--from", "persona-vectors"]);
-    assert!(out.contains("residual read by block 0 of 3 (counted from 0) (HF hidden_states[0])"), "{out}");
-    assert!(out.contains("residual after block 1 of 3 (counted from 0) (HF hidden_states[2])"), "{out}");
+    assert!(out.contains("residual read by block 0 of 3 (HF hidden_states[0])"), "{out}");
+    assert!(out.contains("residual after block 1 of 3 (HF hidden_states[2])"), "{out}");
     assert!(out.contains("warning: row 3 (hidden_states[3]) is after the final norm"), "{out}");
     let out = see(&[&at("repeng.gguf"), "--n-layers", "28"]);
     assert!(out.contains("residual after block 1 of 28") && out.contains("repeng: direction.l"), "{out}");
     let out = see(&[&at("cvector_generator.gguf")]);
-    assert!(out.contains("(counted from 0; HF hidden_states[1], unless it is the last block)"), "{out}");
+    assert!(out.contains("residual after block 0 (HF hidden_states[1], unless it is the last block)"), "{out}");
     assert!(out.contains("one block later"), "{out}");
     let out = see(&[&at("capping_config.pt")]);
     assert!(out.contains("caps (ceilings)") && out.contains("layers_1:3-p0.25"), "{out}");
