@@ -438,18 +438,18 @@ fn other_files_with_a_wrong_byte_are_read_or_refused_within_bounds() {
         let bytes = std::fs::read(fixture(name)).unwrap();
         let path = dir.path().join(name);
         let mut wrong = bytes.clone();
-        for at in 0..bytes.len() {
-            for value in [0xff, bytes[at] ^ 1] {
-                wrong[at] = value;
-                std::fs::write(&path, &wrong).unwrap();
-                let (result, held) = peak(|| read(&path, None, ReadOptions::default()));
-                if let Ok(file) = result {
-                    let finite = |v: &Vector| v.raw_norm.is_finite() && v.raw_norm > 0.0;
-                    assert!(!file.vectors.is_empty() && file.vectors.iter().all(finite), "{name}: byte {at} = {value}");
-                }
-                // Archives are read through a buffer of a megabyte.
-                assert!(held < 3 << 20, "{name}: byte {at} = {value} makes {held} bytes");
+        // Some of them: each costs a file.
+        for at in (0..bytes.len()).step_by(5) {
+            let value = if at % 2 == 0 { 0xff } else { bytes[at] ^ 1 };
+            wrong[at] = value;
+            std::fs::write(&path, &wrong).unwrap();
+            let (result, held) = peak(|| read(&path, None, ReadOptions::default()));
+            if let Ok(file) = result {
+                let finite = |v: &Vector| v.raw_norm.is_finite() && v.raw_norm > 0.0;
+                assert!(!file.vectors.is_empty() && file.vectors.iter().all(finite), "{name}: byte {at} = {value}");
             }
+            // Archives are read through a buffer of a megabyte.
+            assert!(held < 3 << 20, "{name}: byte {at} = {value} makes {held} bytes");
             wrong[at] = bytes[at];
         }
     }
