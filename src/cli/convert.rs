@@ -69,9 +69,8 @@ pub fn convert(args: ConvertArgs) -> Result<bool> {
     let options = ReadOptions { producer: args.producer, n_layers, post_norm: args.keep_post_norm };
     let file = read(&args.input, args.from, options)?;
     file.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    if args.producer.is_some() && file.format != Format::LlamacppGguf {
-        let what = format!("--producer, and {} is no control vector of llama.cpp", args.input.display());
-        return Err(Error::refused(what, "leave it out: other formats number layers in one way"));
+    if let Some(producer) = args.producer.filter(|_| file.format != Format::LlamacppGguf) {
+        unneeded(producer, args.to)?;
     }
     let vectors = chosen(&file, args.name.as_deref(), args.sites.as_deref())?;
     let torch = args.out.extension().is_some_and(|e| e == "pt" || e == "pth");
@@ -111,6 +110,19 @@ fn chosen(file: &File, name: Option<&str>, sites: Option<&str>) -> Result<Vec<Ve
         ));
     }
     Ok(picked)
+}
+
+/// `--producer` is of the file that is read. What is written is numbered as repeng does, and saying so does no harm.
+fn unneeded(producer: Producer, to: Format) -> Result<()> {
+    let (what, hint) = match (to, producer) {
+        (Format::LlamacppGguf, Producer::Repeng) => return Ok(()),
+        (Format::LlamacppGguf, Producer::CvectorGenerator) => (
+            "control vectors are written with repeng's numbering, at which llama.cpp adds them where they were made",
+            "leave --producer out: it says who wrote the file that is read",
+        ),
+        _ => ("--producer, and no control vector of llama.cpp", "leave it out: other formats number layers in one way"),
+    };
+    Err(Error::refused(what, hint))
 }
 
 /// Refuses to write over the file that is read.
