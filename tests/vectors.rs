@@ -671,6 +671,12 @@ fn convert_writes_what_it_says_and_refuses_what_it_must() {
     assert!(code == 0, "{err}");
     holds("svec", &read(&d.join("g.svec"), None, ReadOptions::default()).unwrap(), &[post(1, 1), post(2, 2)]);
 
+    // Who numbers so in what is written may be said, and cannot be chosen.
+    let args = ["convert", "v.safetensors", "--to", "llamacpp-gguf", "--out", "again.gguf", "--producer"];
+    assert_eq!(run(d, &[&args[..], &["repeng"]].concat()).0, 0);
+    let (code, _, err) = run(d, &[&args[..], &["cvector-generator"]].concat());
+    assert!(code == 2 && err.contains("repeng's numbering"), "{err}");
+
     let was = std::fs::read(d.join("v.safetensors")).unwrap();
     for (args, says) in [
         (vec!["convert", "v.safetensors", "--to", "npz", "--out", "./v.safetensors"], "the file that is read"),
