@@ -20,7 +20,8 @@ Formats, and what a row is there (blocks count from 0; resid_post.l is what bloc
   persona-vectors   tensor [n_layers + 1, d]: row 0 is resid_pre.0, row k resid_post.(k-1), the last row is after the final norm
   assistant-axis    tensor [n_layers, d], {"axis"} or {"vector", "type", "role"}: row i is resid_post.i
   capping-config    capping_config.pt: vectors by name at a layer, caps as ceilings
-  steering-vectors  a pickled SteeringVector, for pickle.load where the library is installed
+  steering-vectors  a pickled SteeringVector, where the library is installed: for torch.load if PATH ends in .pt, else for
+                    pickle.load
   svec              JSON of activation-steering: directions.l is resid_post.l
   npz, safetensors  an array per site, named by it (resid_post.14, resid_post.14/evil), as long as it was
 
@@ -68,16 +69,16 @@ pub fn convert(args: ConvertArgs) -> Result<bool> {
     let options = ReadOptions { producer: args.producer, n_layers, post_norm: args.keep_post_norm };
     let file = read(&args.input, args.from, options)?;
     file.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-    if args.producer.is_some() && file.format != Format::LlamacppGguf {
-        let what = format!("--producer, and {} is no control vector of llama.cpp", args.input.display());
-        return Err(Error::refused(what, "leave it out: other formats number layers in one way"));
+    if let Some(producer) = args.producer.filter(|_| file.format != Format::LlamacppGguf) {
+        unneeded(producer, args.to)?;
     }
     let vectors = chosen(&file, args.name.as_deref(), args.sites.as_deref())?;
-    let options = WriteOptions { n_layers: file.n_layers, model_type: args.model_type };
+    let torch = args.out.extension().is_some_and(|e| e == "pt" || e == "pth");
+    let options = WriteOptions { n_layers: file.n_layers, model_type: args.model_type, torch };
     let (bytes, warnings) = write(&vectors, args.to, &options)?;
     warnings.iter().for_each(|w| eprintln!("warning: {w}"));
     let facts = args.to.facts();
-    if args.out.extension().is_none_or(|e| e != facts.extension) {
+    if args.out.extension().is_none_or(|e| e != facts.extension) && !(torch && args.to == Format::SteeringVectors) {
         eprintln!("note: names of such files end in .{}", facts.extension);
     }
     write_atomic(&args.out, &bytes, true)?;
@@ -109,6 +110,19 @@ fn chosen(file: &File, name: Option<&str>, sites: Option<&str>) -> Result<Vec<Ve
         ));
     }
     Ok(picked)
+}
+
+/// `--producer` is of the file that is read. What is written is numbered as repeng does, and saying so does no harm.
+fn unneeded(producer: Producer, to: Format) -> Result<()> {
+    let (what, hint) = match (to, producer) {
+        (Format::LlamacppGguf, Producer::Repeng) => return Ok(()),
+        (Format::LlamacppGguf, Producer::CvectorGenerator) => (
+            "control vectors are written with repeng's numbering, at which llama.cpp adds them where they were made",
+            "leave --producer out: it says who wrote the file that is read",
+        ),
+        _ => ("--producer, and no control vector of llama.cpp", "leave it out: other formats number layers in one way"),
+    };
+    Err(Error::refused(what, hint))
 }
 
 /// Refuses to write over the file that is read.

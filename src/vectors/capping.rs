@@ -9,7 +9,7 @@ use crate::axes::Site;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The entry of [`About::more`] that carries the caps of a vector.
 const CAPS: &str = "caps";
@@ -27,7 +27,7 @@ pub struct Cap {
 
 pub(super) fn read(root: View<'_, '_>) -> Result<File> {
     let about = About { convention: Some(Format::CappingConfig.facts().convention.into()), ..About::default() };
-    let (mut vectors, mut names): (Vec<Vector>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut vectors, mut names): (Vec<Vector>, BTreeMap<&str, usize>) = (Vec::new(), BTreeMap::new());
     let all = root.get("vectors").ok_or_else(|| root.not("a dict with `vectors`"))?;
     for (name, entry) in all.entries().ok_or_else(|| all.not("a dict of vectors"))? {
         let name = name.text().ok_or_else(|| name.not("the name of a vector"))?;
@@ -37,7 +37,7 @@ pub(super) fn read(root: View<'_, '_>) -> Result<File> {
         if !matches!(tensor.shape(), Some([n]) if *n > 0) {
             return Err(tensor.not("a tensor [d_model]"));
         }
-        if names.contains(&name) {
+        if names.insert(name, vectors.len()).is_some() {
             return Err(all.not(&format!("a dict with one `{name}`")));
         }
         let site = Site::post(layer(at as i64, &format!("the vector `{name}`"))?);
@@ -45,7 +45,6 @@ pub(super) fn read(root: View<'_, '_>) -> Result<File> {
         // A file of ours has keys for names, where these alone would not tell vectors apart.
         let own = parse_key(name).filter(|(s, _)| *s == site).map_or(name, |(_, own)| own);
         vectors.push(Vector::new(site, own, &tensor.values()?, about)?);
-        names.push(name);
     }
     let mut warnings = vec![
         "caps are ceilings: h - max(h.u - cap, 0) u keeps the projection along u from rising above `cap`; which way a vector \
@@ -69,7 +68,7 @@ pub(super) fn read(root: View<'_, '_>) -> Result<File> {
             let name =
                 one.get("vector").and_then(|v| v.text()).ok_or_else(|| one.not("an intervention with a `vector`"))?;
             let ceiling = cap.number().filter(|c| c.is_finite()).ok_or_else(|| cap.not("a cap"))?;
-            let place = names.iter().position(|n| *n == name);
+            let place = names.get(name).copied();
             let place = place.ok_or_else(|| one.not(&format!("a vector of the file, and not `{name}`,")))?;
             caps[place].push(json!({ "experiment": id, "ceiling": ceiling }));
         }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use half::{bf16, f16};
+use std::collections::BTreeSet;
 
 /// A file that was read: what of its metadata has a use here, and the tensors of one dimension.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Gguf {
             return Err(cut());
         }
         let mut metadata: Vec<(String, Meta)> = Vec::new();
-        let mut alignment = ALIGNMENT;
+        let (mut alignment, mut keys, mut names) = (ALIGNMENT, BTreeSet::new(), BTreeSet::new());
         for _ in 0..n_keys {
             let key = r.text().ok_or_else(cut)?;
             let kind = r.u32().ok_or_else(cut)?;
@@ -89,7 +90,7 @@ impl Gguf {
             if let ("general.alignment", Meta::U32(n)) = (key.as_str(), &value) {
                 alignment = *n as usize;
             }
-            if metadata.iter().any(|(k, _)| *k == key) {
+            if !keys.insert(key.clone()) {
                 return Err(bad(format!("`{key}` is there twice")));
             }
             metadata.push((key, value));
@@ -100,7 +101,7 @@ impl Gguf {
         if n_tensors > most {
             return Err(bad(format!("{n_tensors} tensors: more than any control vector has layers")));
         }
-        let mut heads: Vec<(String, u64, u32, u64)> = Vec::new();
+        let mut heads = Vec::new();
         for _ in 0..n_tensors {
             let name = r.text().ok_or_else(cut)?;
             let n_dims = r.u32().ok_or_else(cut)?;
@@ -112,7 +113,7 @@ impl Gguf {
             let [width] = dims.as_slice() else {
                 return Err(bad(format!("tensor `{name}` has {n_dims} dimensions, a vector has one")));
             };
-            if heads.iter().any(|(n, ..)| *n == name) {
+            if !names.insert(name.clone()) {
                 return Err(bad(format!("two tensors are named `{name}`")));
             }
             heads.push((name, *width, kind, offset));

@@ -87,8 +87,8 @@ fn producer(source: &Source<'_>, gguf: &Gguf, ours: bool) -> Result<(Producer, V
         (None, Some(told)) => Ok((
             told,
             vec![format!(
-                "taken to be of {}, by the type of its layer_count ({}); the other producer numbers one block apart: say \
-                 --producer if it is not",
+                "taken to be of {}, by the type of its layer_count ({}); off-by-one: the other producer numbers one block apart, \
+                 so say --producer if it is not",
                 told.name(),
                 told.in_words()
             )],

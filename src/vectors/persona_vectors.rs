@@ -31,7 +31,16 @@ pub(super) fn read(source: &Source<'_>, root: View<'_, '_>) -> Result<File> {
         _ => keep.then(|| Site::post(last - 1)),
     };
     let (mut vectors, zero) = rows(root, "", &about, site)?;
-    let mut warnings: Vec<String> = empty_rows(&zero, "rows").into_iter().collect();
+    let mut warnings = vec![format!(
+        "off-by-one: rows are counted as hidden_states, so that row k (layer k of persona_vectors) is resid_post.(k-1), what \
+         block k - 1 leaves behind; row {} is resid_post.{}",
+        last.saturating_sub(1),
+        last.saturating_sub(2)
+    )];
+    if last < 2 {
+        warnings.clear();
+    }
+    warnings.extend(empty_rows(&zero, "rows"));
     if last > 0 && !zero.contains(&last) {
         let place = format!("row {last} (hidden_states[{last}]) is after the final norm");
         warnings.push(match keep {

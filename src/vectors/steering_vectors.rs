@@ -2,11 +2,12 @@
 
 use super::file::File;
 use super::format::Format;
-use super::pickle::{Plain, View, plain};
+use super::pickle::{Plain, View, archive, plain};
 use super::rows::{layer, raw};
 use super::{About, Vector};
 use crate::axes::{Point, Site};
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 
 /// Layer types of the library, and where their outputs are.
 const TYPES: [(&str, Point); 3] =
@@ -24,7 +25,7 @@ pub(super) fn read(root: View<'_, '_>) -> Result<File> {
         return Err(Error::refused(what, "vectors of decoder_block, self_attn and mlp can be read"));
     };
     let about = About { convention: Some(Format::SteeringVectors.facts().convention.into()), ..About::default() };
-    let mut vectors = Vec::new();
+    let (mut vectors, mut seen) = (Vec::new(), BTreeSet::new());
     for (at, tensor) in all.entries().ok_or_else(|| all.not("a dict of tensors by layer"))? {
         let n = at.whole().ok_or_else(|| at.not("the number of a layer"))?;
         if n < 0 {
@@ -37,7 +38,7 @@ pub(super) fn read(root: View<'_, '_>) -> Result<File> {
             return Err(tensor.not("a tensor [d_model]"));
         }
         let site = Site::new(*point, layer(n, "a SteeringVector")?);
-        if vectors.iter().any(|v: &Vector| v.site == site) {
+        if !seen.insert(n) {
             return Err(all.not(&format!("a dict with one vector for layer {n}")));
         }
         let about = About { dtype: tensor.dtype().map(|d| d.name().into()), ..about.clone() };
@@ -51,8 +52,8 @@ pub(super) fn layer_type(point: Point) -> Option<&'static str> {
     TYPES.iter().find(|(_, p)| *p == point).map(|(name, _)| *name)
 }
 
-/// A pickle for `pickle.load`, where the library is installed; all vectors at one point.
-pub(super) fn write(vectors: &[&Vector], point: Point) -> Vec<u8> {
+/// A pickle for `pickle.load`, or an archive for `torch.load`, where the library is installed; all vectors at one point.
+pub(super) fn write(vectors: &[&Vector], point: Point, of_torch: bool) -> Result<Vec<u8>> {
     let tensor = |v: &&Vector| {
         let at = v.site.layer().unwrap_or_default() as i64;
         (Plain::Int(at), Plain::Tensor(vec![v.unit.len()], raw(v)))
@@ -61,5 +62,6 @@ pub(super) fn write(vectors: &[&Vector], point: Point) -> Vec<u8> {
         (Plain::Text("layer_activations".into()), Plain::Dict(vectors.iter().map(tensor).collect())),
         (Plain::Text("layer_type".into()), Plain::Text(layer_type(point).unwrap_or_default().into())),
     ];
-    plain(&Plain::Object("steering_vectors.steering_vector", "SteeringVector", fields))
+    let object = Plain::Object("steering_vectors.steering_vector", "SteeringVector", fields);
+    if of_torch { archive(&object) } else { Ok(plain(&object)) }
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::axes::{Point, Site};
 use crate::error::{Error, Result};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What is known beside the vectors.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct WriteOptions {
     pub n_layers: Option<usize>,
     /// The `model_type` of its config.json, where a format names it; otherwise what the vectors say.
     pub model_type: Option<String>,
+    /// Write a SteeringVector as `torch.save` does, for `torch.load`, and not as `pickle.dump`, for `pickle.load`.
+    pub torch: bool,
 }
 
 /// The bytes of a file of a format, and warnings that name what it cannot hold.
@@ -79,7 +82,7 @@ pub fn write(vectors: &[Vector], format: Format, options: &WriteOptions) -> Resu
         Format::PersonaVectors => persona_vectors::write(&kept, known(top + 2, &mut warnings))?,
         Format::AssistantAxis => assistant_axis::write(&kept, known(top + 1, &mut warnings))?,
         Format::CappingConfig => capping::write(&kept)?,
-        Format::SteeringVectors => steering_vectors::write(&kept, point),
+        Format::SteeringVectors => steering_vectors::write(&kept, point, options.torch)?,
         Format::Svec => svec::write(&kept, &model_type),
         Format::Npz => arrays::npz(&kept)?,
         Format::Safetensors => arrays::safetensors(&kept)?,
@@ -89,8 +92,9 @@ pub fn write(vectors: &[Vector], format: Format, options: &WriteOptions) -> Resu
 }
 
 fn one_per_site(kept: &[&Vector], format: Format) -> Result<()> {
-    for (i, v) in kept.iter().enumerate() {
-        if let Some(other) = kept[..i].iter().find(|o| o.site == v.site) {
+    let mut seen: BTreeMap<Site, &Vector> = BTreeMap::new();
+    for v in kept {
+        if let Some(other) = seen.insert(v.site, v) {
             let what = format!("`{}` and `{}`: {} holds one vector at a site", other.key(), v.key(), format.name());
             return Err(Error::refused(what, "choose one name with --name, and write a file for each"));
         }

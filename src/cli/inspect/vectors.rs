@@ -5,6 +5,8 @@ use crate::cli::shown::visible;
 use crate::error::Result;
 use crate::store::formats::sources::Sources;
 use crate::vectors::{About, File, Format, Producer, ReadOptions, Vector, parse_key, place, read};
+use serde_json::Value;
+use std::io::Read;
 use std::path::Path;
 
 /// What a file of vectors may not tell by itself.
@@ -39,8 +41,18 @@ impl VectorArgs {
 /// Whether a safetensors file holds vectors at sites, and not rows of activations or weights.
 pub fn is_of_vectors(path: &Path) -> bool {
     let plain = |s: &Sources| s.arrays.iter().all(|a| parse_key(&a.name).is_some() && a.shape.len() == 1);
-    let ours = || read(path, None, ReadOptions::default()).is_ok_and(|f| f.format == Format::Personascope);
-    Sources::safetensors(path).is_ok_and(|s| !s.arrays.is_empty() && plain(&s)) || ours()
+    Sources::safetensors(path).is_ok_and(|s| !s.arrays.is_empty() && plain(&s)) || is_ours(path).unwrap_or(false)
+}
+
+/// Whether the header alone says that it is a file of ours; the rest may be gigabytes of weights.
+fn is_ours(path: &Path) -> std::io::Result<bool> {
+    let mut file = std::fs::File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut head = Vec::new();
+    file.take(u64::from_le_bytes(length).min(1 << 26)).read_to_end(&mut head)?;
+    let head: Value = serde_json::from_slice(&head)?;
+    Ok(head["__metadata__"]["directions"].is_string())
 }
 
 fn show(path: &Path, file: &File) {
@@ -54,20 +66,28 @@ fn show(path: &Path, file: &File) {
         Some(n) => say!("n_layers  {n}"),
         None => say!("n_layers  not said; give --n-layers N to name the last block"),
     }
-    say!("\n  {:<28} {:>6} {:>14}  where", "vector", "dtype", "length");
+    say!("\n  {:<28} {:>6} {:>14}  where (blocks count from 0)", "vector", "dtype", "length");
     for v in &file.vectors {
         let dtype = v.about.dtype.as_deref().unwrap_or("f32");
         let length = if (v.raw_norm - 1.0).abs() < 1e-4 { "unit".into() } else { format!("{:.6}", v.raw_norm) };
         say!("  {:<28} {dtype:>6} {length:>14}  {}", visible(&v.key()), place(v.site, file.n_layers));
     }
-    meanings(&file.vectors);
+    meanings(file);
     caps(file);
-    file.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
+    // Part of what the file is, and so of the answer.
+    file.warnings.iter().for_each(|w| say!("\nwarning: {w}"));
 }
 
 /// What is said of the vectors, once where it is the same of all.
-fn meanings(vectors: &[Vector]) {
+fn meanings(file: &File) {
+    let said = |a: &About| {
+        let mut lines = lines(a);
+        // A foreign file has one numbering, which stands above.
+        lines.retain(|l| file.format == Format::Personascope || !l.starts_with(PRODUCER));
+        lines
+    };
     let mut last: Option<Vec<String>> = None;
+    let vectors: &[Vector] = &file.vectors;
     for v in vectors {
         let lines = said(&v.about);
         if last.as_ref() != Some(&lines) && !lines.is_empty() {
@@ -79,14 +99,16 @@ fn meanings(vectors: &[Vector]) {
     }
 }
 
-fn said(a: &About) -> Vec<String> {
+const PRODUCER: &str = "producer";
+
+fn lines(a: &About) -> Vec<String> {
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let all = [
         ("larger means", a.positive.clone()),
         ("smaller means", a.negative.clone()),
         ("origin", a.origin.clone()),
         ("rows", a.pick.map(|p| p.to_string()).unwrap_or_default()),
-        ("producer", text(&a.convention)),
+        (PRODUCER, text(&a.convention)),
         ("model", text(&a.model)),
         ("model hash", text(&a.model_hash)),
         (

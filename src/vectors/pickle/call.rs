@@ -17,11 +17,11 @@ impl<'a> Machine<'a, '_> {
         // A long tuple that is used again and again would cost its length each time.
         let args = self.items(arguments).filter(|a| a.len() <= 16).map(<[Id]>::to_vec);
         let args = args.ok_or_else(|| self.broken())?;
-        let bad = |m: &Self| refuse(m.place, format!("{known:?} has arguments that it never has"));
+        let bad = |m: &Self| refuse(m.place, format!("`{}` has arguments that it never has", known.name()));
         match (known, args.as_slice()) {
             (Known::RebuildTensor, [storage, offset, size, stride, ..]) => {
                 let tensor = self.strided(*storage, *offset, *size, *stride)?;
-                self.add(Node::Tensor(tensor))
+                self.add(Node::Tensor(Box::new(tensor)))
             }
             (Known::RebuildParameter, [tensor, ..]) if matches!(self.node(*tensor), Node::Tensor(_)) => Ok(*tensor),
             (Known::LoadFromBytes, [bytes]) => self.loaded(*bytes),
@@ -61,7 +61,7 @@ impl<'a> Machine<'a, '_> {
             (Known::NumpyReconstruct, _) => self.add(Node::Array),
             (Known::Reconstructor, [class, ..]) => self.instance(*class),
             (Known::Storage(_) | Known::NumpyArray | Known::PythonObject | Known::SteeringVector, _) => {
-                Err(refuse(self.place, format!("it calls {known:?}, which its own writer never does")))
+                Err(refuse(self.place, format!("it calls `{}`, which its own writer never does", known.name())))
             }
             _ => Err(bad(self)),
         }
@@ -85,7 +85,7 @@ impl<'a> Machine<'a, '_> {
                 let order = order.ok_or_else(|| self.broken())?;
                 Node::Dtype(code.clone(), self.text(order)? == ">")
             }
-            Node::Array => Node::Tensor(self.numpy_array(state)?),
+            Node::Array => Node::Tensor(Box::new(self.numpy_array(state)?)),
             // Attributes that somebody hung on a dict or a tensor.
             Node::Dict(_) | Node::Tensor(_) => return Ok(()),
             _ => return Err(self.broken()),
@@ -111,7 +111,7 @@ impl<'a> Machine<'a, '_> {
         let count = self.whole(*count)?;
         let key = self.text(*key)?.to_string();
         self.spend(key.len())?;
-        Ok(Node::Storage(Storage { number, count, held: Held::Beside(key) }))
+        Ok(Node::Storage(Box::new(Storage { number, count, held: Held::Beside(key) })))
     }
 
     /// A storage in bytes of its own, as a plain pickle has it.
@@ -125,7 +125,7 @@ impl<'a> Machine<'a, '_> {
         // Each is read once in an honest file.
         self.spend(length)?;
         let (number, count, range) = found;
-        self.add(Node::Storage(Storage { number, count, held: Held::Within(bytes, range, false) }))
+        self.add(Node::Storage(Box::new(Storage { number, count, held: Held::Within(bytes, range, false) })))
     }
 
     /// The state of an array of numpy: version, shape, type, Fortran order, bytes.
@@ -153,7 +153,8 @@ impl<'a> Machine<'a, '_> {
             let (this, before) = if fortran { (i, i - 1) } else { (size.len() - 1 - i, size.len() - i) };
             stride[this] = stride[before].checked_mul(size[before]).ok_or_else(|| bad(self))?;
         }
-        let storage = self.add(Node::Storage(Storage { number, count, held: Held::Within(bytes, range, big) }))?;
+        let held = Held::Within(bytes, range, big);
+        let storage = self.add(Node::Storage(Box::new(Storage { number, count, held })))?;
         self.checked(Strided { storage, offset: 0, size, stride })
     }
 

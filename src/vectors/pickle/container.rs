@@ -222,14 +222,19 @@ impl<'a> Parts<'a> {
         let (nodes, root) = next(true)?;
         let (list, keys) = next(false)?;
         let Node::List(keys) = &list[keys as usize] else { return Err(cut(place, at)) };
+        let mut wanted: BTreeMap<&str, (Number, usize)> = BTreeMap::new();
+        for node in &nodes {
+            if let Node::Storage(s) = node
+                && let Held::Beside(key) = &s.held
+                && wanted.insert(key, (s.number, s.count)).is_some_and(|before| before != (s.number, s.count))
+            {
+                return Err(refuse(place, "one storage is said to be two"));
+            }
+        }
         let mut storages = BTreeMap::new();
         for key in keys {
             let Node::Text(key) = &list[*key as usize] else { return Err(cut(place, at)) };
-            let of = |n: &Node<'_>| match n {
-                Node::Storage(s) if s.held == Held::Beside(key.to_string()) => Some((s.number, s.count)),
-                _ => None,
-            };
-            let Some((number, count)) = nodes.iter().find_map(of) else {
+            let Some((number, count)) = wanted.get(key.as_ref()).copied() else {
                 return Err(refuse(place, "it has values that no tensor of it asks for"));
             };
             let head = bytes.get(at..at.saturating_add(8)).and_then(|b| b.try_into().ok());

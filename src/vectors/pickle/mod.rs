@@ -10,6 +10,7 @@ mod check;
 mod container;
 mod machine;
 mod node;
+mod ops;
 mod texts;
 mod values;
 mod view;

@@ -24,8 +24,8 @@ pub(super) enum Node<'a> {
     Dict(Vec<(Id, Id)>),
     /// A recognised name, not called.
     Name(Known),
-    Storage(Storage),
-    Tensor(Strided),
+    Storage(Box<Storage>),
+    Tensor(Box<Strided>),
     /// An instance of a recognised class, with its attributes.
     Object(Known, Option<Id>),
     /// A type of numpy: `f4`, and whether the larger byte comes first.
@@ -51,10 +51,10 @@ impl Node<'_> {
             Node::List(items) => format!("a list of {}", items.len()),
             Node::Tuple(items) => format!("a tuple of {}", items.len()),
             Node::Dict(pairs) => format!("a dict of {}", pairs.len()),
-            Node::Name(known) => format!("{known:?}"),
+            Node::Name(known) => format!("`{}`", known.name()),
             Node::Storage(s) => format!("a storage of {} {}", s.count, s.number.name()),
             Node::Tensor(t) => format!("a tensor {:?}", t.size),
-            Node::Object(known, _) => format!("a {known:?}"),
+            Node::Object(known, _) => format!("an object `{}`", known.name()),
             Node::Dtype(code, _) => format!("the type {code}"),
             Node::Array => "an array without a state".into(),
         }
@@ -146,6 +146,28 @@ pub(super) enum Known {
 }
 
 impl Known {
+    /// Its name in Python.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Known::RebuildTensor => "torch._utils._rebuild_tensor_v2",
+            Known::RebuildParameter => "torch._utils._rebuild_parameter",
+            Known::LoadFromBytes => "torch.storage._load_from_bytes",
+            Known::Storage(_) => "a storage of torch",
+            Known::Size => "torch.Size",
+            Known::Device => "torch.device",
+            Known::TorchType => "a type of torch",
+            Known::OrderedDict => "collections.OrderedDict",
+            Known::Encode => "_codecs.encode",
+            Known::NumpyScalar => "numpy.core.multiarray.scalar",
+            Known::NumpyReconstruct => "numpy.core.multiarray._reconstruct",
+            Known::NumpyArray => "numpy.ndarray",
+            Known::NumpyDtype => "numpy.dtype",
+            Known::Reconstructor => "copyreg._reconstructor",
+            Known::PythonObject => "builtins.object",
+            Known::SteeringVector => "steering_vectors.SteeringVector",
+        }
+    }
+
     /// The meaning of a name.
     pub(super) fn named(module: &str, name: &str) -> Option<Known> {
         Some(match (module, name) {
