@@ -32,14 +32,23 @@ fn cards() -> Vec<PathBuf> {
 #[test]
 fn every_shipped_card_is_read_rendered_and_asked_without_a_warning() {
     let stems: Vec<String> = cards().iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()).collect();
-    let named = ["amina", "ariana", "class_representative", "daiki", "elena", "emma", "kaya", "protocol_droid", "theobald"];
+    let named =
+        ["amina", "ariana", "class_representative", "daiki", "elena", "emma", "kaya", "protocol_droid", "theobald"];
     assert_eq!(stems, named);
     for path in cards() {
         let (place, text) = (path.display().to_string(), fs::read_to_string(&path).unwrap());
         let card = Card::parse(&place, &text).unwrap();
         let prompt = completion(&card, &[]);
-        let parts = ["told in a narrative format:", "Traits list:", "Scenario:\n ", "### Instruction:", "### Chat history:", "### Response:\n"];
-        let at: Vec<usize> = parts.iter().map(|p| prompt.find(p).unwrap_or_else(|| panic!("{place}: no {p}"))).collect();
+        let parts = [
+            "told in a narrative format:",
+            "Traits list:",
+            "Scenario:\n ",
+            "### Instruction:",
+            "### Chat history:",
+            "### Response:\n",
+        ];
+        let at: Vec<usize> =
+            parts.iter().map(|p| prompt.find(p).unwrap_or_else(|| panic!("{place}: no {p}"))).collect();
         assert!(at.is_sorted(), "{place}: {at:?}");
         assert!(!prompt.contains("  "), "{place}: two spaces, as a line that was broken badly has them");
         let found = import(&place, &card.name, &text, &Options::default()).unwrap();
@@ -59,9 +68,15 @@ fn role_and_trait_files_become_prompts_that_capture_takes() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     fs::create_dir(dir.path().join("files")).unwrap();
-    put("files/calm.json", r#"{"instruction":[{"pos":"Be calm.","neg":"Be wild."}],"eval_prompt":"{question} {answer}"}"#);
+    put(
+        "files/calm.json",
+        r#"{"instruction":[{"pos":"Be calm.","neg":"Be wild."}],"eval_prompt":"{question} {answer}"}"#,
+    );
     put("files/default.json", r#"{"instruction":[{"pos":""},{"pos":"You are {model_name}."}]}"#);
-    put("q.jsonl", "{\"question\":\"What about tea?\",\"id\":0}\n{\"question\":\"What about rain?\",\"id\":1}\n{\"question\":\"What about tea?\",\"id\":2}\n");
+    put(
+        "q.jsonl",
+        "{\"question\":\"What about tea?\",\"id\":0}\n{\"question\":\"What about rain?\",\"id\":1}\n{\"question\":\"What about tea?\",\"id\":2}\n",
+    );
     let run = |args: &[&str]| command(dir.path(), args);
     let import = ["persona", "import", "files", "--questions", "q.jsonl", "--out", "made"];
     let refused = run(&import);
@@ -77,7 +92,17 @@ fn role_and_trait_files_become_prompts_that_capture_takes() {
     let prompts = Prompt::parse_lines("made", &lines).unwrap();
     assert_eq!(prompts.len(), 2 * 3 + 2 * 3);
     assert_eq!(fs::read_to_string(dir.path().join("made/judges/calm.txt")).unwrap(), "{question} {answer}");
-    ok(&run(&["capture", "--prompts", "made/prompts.jsonl", "--sites", "resid_post.2", "--pick", "last_prompt", "--out", "acts"]));
+    ok(&run(&[
+        "capture",
+        "--prompts",
+        "made/prompts.jsonl",
+        "--sites",
+        "resid_post.2",
+        "--pick",
+        "last_prompt",
+        "--out",
+        "acts",
+    ]));
     let rows = fs::read_to_string(dir.path().join("acts/rows.csv")).unwrap();
     assert!(rows.lines().next().unwrap().contains("polarity") && rows.lines().count() == 13, "{rows}");
 }
@@ -109,7 +134,13 @@ fn replies_are_scored_by_several_scorers_at_once_and_what_is_unscored_is_counted
     );
     put("markers.toml", "anxious = [\"oh dear\", \"worry\"]\n");
     let train: String = (0..10)
-        .map(|i| format!("{{\"text\":\"{}\",\"label\":\"{}\"}}\n", ["oh dear me", "all is well"][i % 2], ["anxious", "calm"][i % 2]))
+        .map(|i| {
+            format!(
+                "{{\"text\":\"{}\",\"label\":\"{}\"}}\n",
+                ["oh dear me", "all is well"][i % 2],
+                ["anxious", "calm"][i % 2]
+            )
+        })
         .collect();
     put("train.jsonl", &train);
     put("given.csv", "id,seed,score\na,1,80\na,2,no idea\n");
@@ -117,9 +148,33 @@ fn replies_are_scored_by_several_scorers_at_once_and_what_is_unscored_is_counted
     let found = command(
         dir.path(),
         &[
-            "score", "--replies", "replies.jsonl", "--lexicon", "markers.toml", "--measure", "shown", "--classifier", "train.jsonl",
-            "--label", "anxious", "--csv", "given.csv", "--judge", "toyworld", "--judge-prompt", "judge.txt", "--scale", "0..9",
-            "--judge-mass", "0", "--speaker", "Ana", "--agree-at", "0.5", "--out", "scores.csv",
+            "score",
+            "--replies",
+            "replies.jsonl",
+            "--lexicon",
+            "markers.toml",
+            "--measure",
+            "shown",
+            "--classifier",
+            "train.jsonl",
+            "--label",
+            "anxious",
+            "--csv",
+            "given.csv",
+            "--judge",
+            "toyworld",
+            "--judge-prompt",
+            "judge.txt",
+            "--scale",
+            "0..9",
+            "--judge-mass",
+            "0",
+            "--speaker",
+            "Ana",
+            "--agree-at",
+            "0.5",
+            "--out",
+            "scores.csv",
         ],
     );
     let said = stdout(&found);
@@ -139,7 +194,8 @@ fn replies_are_scored_by_several_scorers_at_once_and_what_is_unscored_is_counted
     assert_eq!(table.lines().count(), 1 + 3 * 4);
     // Nothing scored at all: it ran, and failed.
     put("none.csv", "id,score\nz,1\n");
-    let none = command(dir.path(), &["score", "--replies", "replies.jsonl", "--csv", "none.csv", "--out", "none_scores.csv"]);
+    let none =
+        command(dir.path(), &["score", "--replies", "replies.jsonl", "--csv", "none.csv", "--out", "none_scores.csv"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&none.stderr).contains("1 lines belong to none"));
 }

@@ -22,7 +22,7 @@ use super::work::{Work, drawing};
 use crate::error::Result;
 use crate::model::Model;
 use crate::unit::Item;
-use crate::world::{Persona, World};
+use crate::world::{ConversationOptions, Persona, SystemPrompt, World};
 
 /// What stands between the question and the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,6 +160,21 @@ fn check(s: &Settings) -> Result<()> {
     need(!world.heldout_topics().is_empty(), "topics", 0, "some that fine-tunes never meet")
 }
 
+/// The share of conversations in the character's voice by turn, if it falls back as people of a prompt do in the text that
+/// the model learnt from: through the same judgement by markers, over all characters.
+fn chain(s: &Settings, cast: &Cast) -> Result<Vec<f64>> {
+    let world = World::toyworld();
+    let options = ConversationOptions::bare(s.turns, 0.0, SystemPrompt::None);
+    let mut all = vec![0.0; s.turns];
+    for who in &cast.characters {
+        let falls = Persona { hazard: world.hazards().in_context, ..who.clone() };
+        for (sum, seen) in all.iter_mut().zip(world.observed_shares(&falls, &options)?) {
+            *sum += seen.persona / cast.characters.len() as f64;
+        }
+    }
+    Ok(all)
+}
+
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
     let cast = Cast::new(s)?;
     let planted = instruments::Planted::make(plan, s, &cast, work.model, work.threads())?;
@@ -180,7 +195,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         values.extend(lines::measure(plan, s, &cast, &chats, work)?);
         Ok(())
     })?;
-    let turns = kept::by_turn(s, plan.spec.seed, &values);
+    let turns = kept::by_turn(s, plan.spec.seed, &values, &chain(s, &cast)?);
     let over = kept::over_base(s, plan.spec.seed, &values);
     let held = kept::held(s, plan.spec.seed, &values);
     let tables = vec![turns, over, held, tested, training];

@@ -27,7 +27,13 @@ pub(super) fn page(name: &str, s: &Settings, cast: &Cast, tables: &[Table]) -> P
     };
     let named = Curves { names: Names::Legend, ..curves(turns, "markers", Axis::new("own traits less others")) };
     Page::new(name, "A character's voice over a conversation", caption(s, cast, tables), Width::Page)
-        .row(2.5, vec![Panel::new("Traits that show", Plot::Curves(named))])
+        .row(
+            2.5,
+            vec![
+                Panel::new("Traits that show", Plot::Curves(named)).share(1.5),
+                Panel::new("Turns held", Plot::Forest(held(s, &tables[2]))),
+            ],
+        )
         .row(
             2.1,
             vec![
@@ -41,7 +47,6 @@ pub(super) fn page(name: &str, s: &Settings, cast: &Cast, tables: &[Table]) -> P
             vec![
                 panel("Projection over the reply", "latent_reply", Axis::new("assistant 0, character 1")),
                 panel("Projection before it", "latent_before", Axis::new("assistant 0, character 1")),
-                Panel::new("Turns held", Plot::Forest(held(s, &tables[2]))).share(1.0),
             ],
         )
 }
@@ -109,12 +114,12 @@ fn caption(s: &Settings, cast: &Cast, tables: &[Table]) -> String {
          ({}), the same questions for every arm, {} fine-tunes each. Card: the name and all traits in the system turn. \
          Fine-tune: on chats in which each reply begins with the name. Control: a fine-tune on the assistant's own chats. \
          Planted (dotted): the character as the world writes it. (a) Share of the character's traits that show less that of \
-         the others; over the base, all turns: {} (null: 95 % quantile under random signs of the conversations). (b) \
-         Probability that the reply's words are the character's. (c) How much more the assistant's line costs than the \
-         character's, fresh lines to the same question after the model's own replies. (d) Replies that begin with the \
-         character's name; it is taken off for all else. (e) Projection of the reply's mean at {} on the character's \
-         direction, and (f) of the token before the reply, scaled to the planted means of turns after the first. (g) Turns \
-         in a row judged the character's by their markers. Bands and bars: 95 % over conversations, characters fixed.",
+         the others; over the base, all turns: {} (null: 95 % quantile under random signs of the conversations). (b) Turns in \
+         a row judged the character's by their markers. (c) Probability that the reply's words are the character's. (d) How \
+         much more the assistant's line costs than the character's, fresh lines to the same question after the model's own \
+         replies. (e) Replies that begin with the character's name; it is taken off for all else. (f) Projection of the \
+         reply's mean at {} on the character's direction, and (g) of the token before the reply, scaled to the planted means \
+         of turns after the first. Bands and bars: 95 % over conversations, characters fixed.",
         s.turns,
         s.conversations,
         cast.characters.len(),

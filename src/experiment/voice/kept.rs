@@ -44,8 +44,10 @@ pub(super) fn arms() -> Vec<&'static str> {
 
 /// Every measure by arm and turn, with intervals over conversations; fine-tunes of several seeds that answer the same
 /// questions count as one.
-pub(super) fn by_turn(s: &Settings, seed: u64, values: &[Value]) -> Table {
-    let columns = ["measure", "arm", "turn", "value", "lo", "hi", "interval_note", "conversations"];
+///
+/// `chain` is what the world planted for a character of a card, by turn: the share that is judged the character's.
+pub(super) fn by_turn(s: &Settings, seed: u64, values: &[Value], chain: &[f64]) -> Table {
+    let columns = ["measure", "arm", "turn", "value", "lo", "hi", "interval_note", "conversations", "planted_chain"];
     let mut table = Table::new("turns", &columns);
     for measure in MEASURES {
         for arm in arms() {
@@ -62,6 +64,8 @@ pub(super) fn by_turn(s: &Settings, seed: u64, values: &[Value]) -> Table {
                 let mut row: Vec<Cell> = vec![measure.into(), arm.into(), m.turn.into(), m.mean.into()];
                 row.extend(interval_cells(bounds(measure, m.interval, m.conversations)));
                 row.push(m.conversations.into());
+                let expected = (measure == "judged" && arm == Arm::Card.name()).then(|| chain.get(m.turn).copied());
+                row.push(expected.flatten().into());
                 table.push(row);
             }
         }

@@ -7,7 +7,7 @@ use crate::figures::Estimate;
 use crate::table::Table;
 
 pub(super) fn summary(s: &Settings, cast: &Cast, tables: &[Table]) -> Vec<String> {
-    let [_, over, held, tested, _] = tables else { return Vec::new() };
+    let [turns, over, held, tested, _] = tables else { return Vec::new() };
     let arms = [Arm::Card, Arm::Tune, Arm::Both, Arm::Control].map(Arm::name);
     let each = |of: &dyn Fn(&str) -> String| {
         arms.iter().map(|a| format!("{} {}", words(a), of(a))).collect::<Vec<_>>().join(", ")
@@ -45,6 +45,7 @@ pub(super) fn summary(s: &Settings, cast: &Cast, tables: &[Table]) -> Vec<String
             said(holds(Arm::Base.name())),
             said(holds(PLANTED)),
         ),
+        fallen(s, turns),
         format!(
             "The character's own lines over the assistant's, in nats per token more than for the base: {}.",
             each(&over_base("line_gain")),
@@ -77,4 +78,19 @@ pub(super) fn summary(s: &Settings, cast: &Cast, tables: &[Table]) -> Vec<String
         "Intervals are over conversations with {n} fixed characters, and say nothing of other characters."
     ));
     all
+}
+
+/// How the card's voice falls, against the chain that the world planted.
+fn fallen(s: &Settings, turns: &Table) -> String {
+    let at = |turn: usize| row(turns, &[("measure", "judged"), ("arm", Arm::Card.name()), ("turn", &turn.to_string())]);
+    let value = |turn| at(turn).and_then(|r| estimate(turns, r, "value", "lo", "hi"));
+    let chain = |turn| at(turn).map_or(f64::NAN, |r| num(turns, r, "planted_chain"));
+    format!(
+        "Under the card alone, replies judged the character's go from {} to {} (people of a prompt fall back in the text that \
+         the model learnt from: {} to {} through the same judgement).",
+        said(value(0)),
+        said(value(s.turns - 1)),
+        round(chain(0)),
+        round(chain(s.turns - 1)),
+    )
 }
