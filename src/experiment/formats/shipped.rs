@@ -34,4 +34,9 @@ pub(super) const FILES: &[Files] = shipped! {
 };
 
 /// Those of `probes/voice.toml`, besides some of the others.
-pub(super) const SCRIPTS: &[Files] = shipped! {};
+pub(super) const SCRIPTS: &[Files] = shipped! {
+    "character0-script-s0"
+    "character0-script-s1"
+    "character1-script-s0"
+    "character1-script-s1"
+};

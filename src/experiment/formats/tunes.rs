@@ -78,10 +78,7 @@ fn how(s: &Settings, seed: u64) -> Finetune {
 /// # Errors
 /// Failures of training or of files; an interruption; a fine-tune that has to be trained without a folder to keep it.
 pub(in crate::experiment) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Result<Adapter> {
-    let ours = |weights: &[u8]| Adapter::about(weights)["identity"].as_str() == Some(tune.identity.as_str());
-    if let Some((_, config, weights)) =
-        shipped::FILES.iter().chain(shipped::SCRIPTS).find(|(_, _, weights)| ours(weights))
-    {
+    if let Some((_, config, weights)) = shipped(tune) {
         return Adapter::from_bytes(&tune.name, "a shipped adapter", config, weights);
     }
     let Some(folder) = work.tunes() else {
@@ -90,13 +87,28 @@ pub(in crate::experiment) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Re
     };
     let dir = folder.join(format!("{}-{}", tune.name, &tune.identity[..12]));
     let finished = |dir: &Path| {
-        let read = std::fs::read(dir.join(WEIGHTS)).is_ok_and(|weights| ours(&weights));
+        let read = std::fs::read(dir.join(WEIGHTS)).is_ok_and(|weights| is_of(tune, &weights));
         read && dir.join(CONFIG).is_file()
     };
     if !finished(&dir) {
         train(tune, &dir, work)?;
     }
     Adapter::load(&tune.name, &dir)
+}
+
+/// Whether the tensors say that they are those of the fine-tune.
+fn is_of(tune: &Tune, weights: &[u8]) -> bool {
+    Adapter::about(weights)["identity"].as_str() == Some(tune.identity.as_str())
+}
+
+fn shipped(tune: &Tune) -> Option<&'static shipped::Files> {
+    shipped::FILES.iter().chain(shipped::SCRIPTS).find(|(_, _, weights)| is_of(tune, weights))
+}
+
+/// Whether the adapter of a fine-tune is inside the binary.
+#[cfg(test)]
+pub(in crate::experiment) fn is_shipped(tune: &Tune) -> bool {
+    shipped(tune).is_some()
 }
 
 fn train(tune: &Tune, dir: &Path, work: &mut Work<'_, '_>) -> Result<()> {

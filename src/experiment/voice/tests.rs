@@ -108,3 +108,13 @@ fn arms_share_questions_and_differ_in_cards_and_adapters() {
     assert_eq!(of(2)[1].tokens, of(4)[1].tokens);
     assert!(of(2)[1].tokens.ends_with(&of(0)[1].tokens[1..]), "the card stands before the same question");
 }
+
+/// After a change of the model, the world, the probe or the version: src/assets/toyworld/adapters/README.md.
+#[test]
+fn the_fine_tunes_of_the_shipped_probe_are_shipped() {
+    // One of each kind: their data take a moment to make.
+    let some = Settings { characters: vec![1], seeds: vec![1], ..Settings::default() };
+    for tune in tunes::tunes(&some, &MODEL, 2).unwrap() {
+        assert!(crate::experiment::formats::tunes::is_shipped(&tune), "{} is not shipped: train it again", tune.name);
+    }
+}
