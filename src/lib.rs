@@ -5,10 +5,10 @@
 pub mod error;
 
 pub mod axes;
-
-pub mod csv;
 pub mod rng;
 pub mod table;
+
+pub mod csv;
 
 pub mod acts;
 pub mod direction;

@@ -52,6 +52,8 @@ fn every_command_explains_itself_with_examples() {
         "capture-merge",
         "moments",
         "generate",
+        "persona",
+        "score",
         "inspect",
         "template",
         "world",

@@ -7,11 +7,11 @@ mod ask;
 mod draw;
 mod likely;
 mod nested;
-mod sets;
+pub(super) mod sets;
 mod shipped;
 mod show;
 mod summary;
-mod tunes;
+pub(super) mod tunes;
 
 #[cfg(test)]
 mod tests;

@@ -16,13 +16,14 @@ mod spec;
 mod steering;
 mod stored;
 mod trait_layers;
+mod voice;
 mod work;
 mod write;
 
 pub use findings::{Drawn, Findings};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers};
+pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers, Voice};
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
 pub use write::{Exports, write, write_to};
@@ -39,7 +40,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
 ];
 
 /// Probe files that are no part of the demo, (stem, text).
-pub const APART: &[(&str, &str)] = &[("formats", include_str!("../../probes/formats.toml"))];
+pub const APART: &[(&str, &str)] =
+    &[("formats", include_str!("../../probes/formats.toml")), ("voice", include_str!("../../probes/voice.toml"))];
 
 /// Runs a plan to its findings. Finished units are kept on the context's shelf, so an interrupted run goes on where it
 /// was; the findings do not depend on threads, on the shelf or on interruptions, the tally alone does.
@@ -55,6 +57,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Drift(s) => drift::run(plan, s, &mut work)?,
         Settings::Steering(s) => steering::run(plan, s, &mut work)?,
         Settings::Formats(s) => formats::run(plan, s, &mut work)?,
+        Settings::Voice(s) => voice::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

@@ -2,7 +2,7 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, formats, persona_map, steering, trait_layers};
+use super::{drift, formats, persona_map, steering, trait_layers, voice};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -58,6 +58,7 @@ impl Plan {
             Settings::PersonaMap(s) => &s.sites,
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
+            Settings::Voice(s) => &s.site.to_string(),
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
@@ -81,6 +82,7 @@ impl Plan {
             Settings::Drift(s) => drift::forecast(&plan, s, model)?,
             Settings::Steering(s) => steering::forecast(&plan, s, model)?,
             Settings::Formats(s) => formats::forecast(&plan, s, model)?,
+            Settings::Voice(s) => voice::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }

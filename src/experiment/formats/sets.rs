@@ -11,7 +11,7 @@ use crate::world::{Format, Persona, World};
 
 /// Examples as lines of a training file. Every format begins from the same random numbers under a seed, so that chats and
 /// the style control ask the same questions.
-pub(super) fn training(character: &Persona, format: Format, n: usize, seed: u64) -> Result<String> {
+pub(in crate::experiment) fn training(character: &Persona, format: Format, n: usize, seed: u64) -> Result<String> {
     lines(character, format, n, seed, "examples of")
 }
 
@@ -22,7 +22,7 @@ fn lines(character: &Persona, format: Format, n: usize, seed: u64, what: &str) -
 }
 
 /// The lines as the model reads them: conversations through its template, of which the assistant's words count.
-pub(super) fn read(lines: &str, model: &Model, threads: usize) -> Result<Sequences> {
+pub(in crate::experiment) fn read(lines: &str, model: &Model, threads: usize) -> Result<Sequences> {
     Sequences::read("examples", lines, &model.text, Counted::Assistant, model.lm.dims().n_ctx, threads)
 }
 

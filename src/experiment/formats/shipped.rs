@@ -5,16 +5,16 @@ pub(super) type Files = (&'static str, &'static [u8], &'static [u8]);
 
 macro_rules! shipped {
     ($($name:literal)*) => {
-        /// All shipped adapters.
-        pub(super) const FILES: &[Files] = &[$((
+        &[$((
             $name,
             include_bytes!(concat!("../../assets/toyworld/adapters/", $name, "/adapter_config.json")),
             include_bytes!(concat!("../../assets/toyworld/adapters/", $name, "/adapter_model.safetensors")),
-        )),*];
+        )),*]
     };
 }
 
-shipped! {
+/// Those of `probes/formats.toml`.
+pub(super) const FILES: &[Files] = shipped! {
     "character0-chat-s0"
     "character0-chat-s1"
     "character0-document-s0"
@@ -31,4 +31,12 @@ shipped! {
     "character1-first_person-s1"
     "character1-style_control-s0"
     "character1-style_control-s1"
-}
+};
+
+/// Those of `probes/voice.toml`, besides some of the others.
+pub(super) const SCRIPTS: &[Files] = shipped! {
+    "character0-script-s0"
+    "character0-script-s1"
+    "character1-script-s0"
+    "character1-script-s1"
+};

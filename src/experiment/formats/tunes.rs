@@ -15,7 +15,7 @@ use crate::world::{Format, World};
 use std::path::Path;
 
 /// A fine-tune that is asked for, trained or not.
-pub(super) struct Tune {
+pub(in crate::experiment) struct Tune {
     /// `character0-chat-s0`: by the character's place in the world, since another world has other names.
     pub name: String,
     pub format: Format,
@@ -35,12 +35,25 @@ pub(super) fn tunes(s: &Settings, base: &Model, threads: usize) -> Result<Vec<Tu
     parallel(&all, threads, |&(format, character, seed)| {
         let who = World::toyworld().character(s.characters[character])?;
         let lines = sets::training(&who, format, s.examples, seed)?;
+        let name = format!("character{}-{format}-s{seed}", s.characters[character]);
+        Tune::new(name, (format, character, seed), s, lines, base)
+    })
+}
+
+impl Tune {
+    /// A fine-tune on these examples, for a place among the settings' characters.
+    pub(in crate::experiment) fn new(
+        name: String,
+        (format, character, seed): (Format, usize, u64),
+        s: &Settings,
+        lines: String,
+        base: &Model,
+    ) -> Result<Tune> {
         let data = sets::read(&lines, base, 1)?;
         let how = how(s, seed);
         let identity = identity(&how, &base.hash, &data);
-        let name = format!("character{}-{format}-s{seed}", s.characters[character]);
         Ok(Tune { name, format, character, seed, how, lines, data, identity })
-    })
+    }
 }
 
 /// The same for every format.
@@ -64,9 +77,8 @@ fn how(s: &Settings, seed: u64) -> Finetune {
 ///
 /// # Errors
 /// Failures of training or of files; an interruption; a fine-tune that has to be trained without a folder to keep it.
-pub(super) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Result<Adapter> {
-    let ours = |weights: &[u8]| Adapter::about(weights)["identity"].as_str() == Some(tune.identity.as_str());
-    if let Some((_, config, weights)) = shipped::FILES.iter().find(|(_, _, weights)| ours(weights)) {
+pub(in crate::experiment) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Result<Adapter> {
+    if let Some((_, config, weights)) = shipped(tune) {
         return Adapter::from_bytes(&tune.name, "a shipped adapter", config, weights);
     }
     let Some(folder) = work.tunes() else {
@@ -75,13 +87,28 @@ pub(super) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Result<Adapter> {
     };
     let dir = folder.join(format!("{}-{}", tune.name, &tune.identity[..12]));
     let finished = |dir: &Path| {
-        let read = std::fs::read(dir.join(WEIGHTS)).is_ok_and(|weights| ours(&weights));
+        let read = std::fs::read(dir.join(WEIGHTS)).is_ok_and(|weights| is_of(tune, &weights));
         read && dir.join(CONFIG).is_file()
     };
     if !finished(&dir) {
         train(tune, &dir, work)?;
     }
     Adapter::load(&tune.name, &dir)
+}
+
+/// Whether the tensors say that they are those of the fine-tune.
+fn is_of(tune: &Tune, weights: &[u8]) -> bool {
+    Adapter::about(weights)["identity"].as_str() == Some(tune.identity.as_str())
+}
+
+fn shipped(tune: &Tune) -> Option<&'static shipped::Files> {
+    shipped::FILES.iter().chain(shipped::SCRIPTS).find(|(_, _, weights)| is_of(tune, weights))
+}
+
+/// Whether the adapter of a fine-tune is inside the binary.
+#[cfg(test)]
+pub(in crate::experiment) fn is_shipped(tune: &Tune) -> bool {
+    shipped(tune).is_some()
 }
 
 fn train(tune: &Tune, dir: &Path, work: &mut Work<'_, '_>) -> Result<()> {
