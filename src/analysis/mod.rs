@@ -11,6 +11,7 @@ pub mod interval;
 pub mod map;
 pub mod nulls;
 pub mod pca;
+pub mod probe;
 pub mod score;
 pub mod split;
 pub mod stats;
