@@ -418,8 +418,9 @@ fn scaled(mut probe: Probe, part: &Part, s: &Shrunk, method: Method) -> Option<P
     let [low, high] = class_means(&probe.scores, part);
     let (w0, w1) = (n0 * s.weight[0], n1 * s.weight[1]);
     let between = w0 * w1 / (w0 + w1);
-    let left = 2.0 * between - between * (high - low);
-    if !(left > 0.0 && left.is_finite()) {
+    // Classes that are told apart without fail have labels that are met exactly: what is left is then rounding.
+    let left = (between * (2.0 - (high - low))).max(1e-9 * between);
+    if !left.is_finite() {
         return None;
     }
     probe.shift(-(low + high) / 2.0);
