@@ -82,7 +82,12 @@ impl Placed {
 
 /// The mean of values and its 95 % interval; with `unit`, of a share in 0..=1. `None` of nothing; no interval of fewer
 /// than two clusters.
-pub fn clustered_mean(values: &[f64], cluster: &[usize], n_clusters: usize, unit: bool) -> Option<(f64, Option<Interval>)> {
+pub fn clustered_mean(
+    values: &[f64],
+    cluster: &[usize],
+    n_clusters: usize,
+    unit: bool,
+) -> Option<(f64, Option<Interval>)> {
     let n = values.len() as f64;
     let mean = super::stats::mean(values)?;
     let mut moves = vec![0.0; n_clusters];

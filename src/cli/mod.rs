@@ -9,6 +9,7 @@ mod capture;
 mod chatting;
 mod doctor;
 mod export;
+mod fit;
 mod generate;
 mod import;
 mod inspect;
@@ -47,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts                                                  what it holds, and whether it is sound
   personascope analyse acts --contrast persona=evil,good --group question --out results
+  personascope fit --activations acts --labels labels.csv --method logistic --out probes
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -67,6 +69,8 @@ enum Command {
     Moments(moments::MomentsArgs),
     /// Contrasts and maps of a store, with null and interval
     Analyse(analyse::AnalyseArgs),
+    /// Fit probes on labelled rows, and judge them
+    Fit(Box<fit::FitArgs>),
     /// Write a store, or some of it, as npz, csv, safetensors or parquet
     Export(export::ExportArgs),
     /// Bring activations made elsewhere into a store
@@ -159,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Analyse(args) => analyse::analyse(args),
+        Command::Fit(args) => fit::fit(*args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
         Command::Generate(args) => generate::generate(args),

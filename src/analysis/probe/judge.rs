@@ -1,10 +1,10 @@
 //! A probe at a site beside everything it has to be read against.
 
+use super::Loss;
 use super::design::Design;
 use super::method::{Fitter, Method, Part, Probe, Settings};
 use super::plan::Plan;
 use super::solver::{Closeness, Problem, solve};
-use super::Loss;
 use crate::analysis::interval::Interval;
 use crate::analysis::nulls::normal;
 use crate::analysis::placed::{Placed, clustered_mean, jackknife};
@@ -143,8 +143,7 @@ fn labelled(
     let right: Vec<f64> = held_out.iter().zip(&labels).map(|(s, l)| f64::from(u8::from((*s > 0.0) == *l))).collect();
     let (accuracy, interval) = clustered_mean(&right, of_row, clusters, true).unzip();
     metrics.push(Metric::new("accuracy", accuracy, n).within(interval.flatten()).against(accuracies));
-    let squares: Vec<f64> =
-        chance.iter().zip(&labels).map(|(c, l)| (c - f64::from(u8::from(*l))).powi(2)).collect();
+    let squares: Vec<f64> = chance.iter().zip(&labels).map(|(c, l)| (c - f64::from(u8::from(*l))).powi(2)).collect();
     let (brier, interval) = clustered_mean(&squares, of_row, clusters, true).unzip();
     let share = mean(&labels.iter().map(|l| f64::from(u8::from(*l))).collect::<Vec<_>>()).unwrap_or(0.5);
     let mut metric = Metric::new("brier", brier, n).within(interval.flatten());

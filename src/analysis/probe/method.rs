@@ -33,15 +33,8 @@ pub enum Method {
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 7] = [
-        Method::Contrast,
-        Method::MassMean,
-        Method::Logistic,
-        Method::Lda,
-        Method::Svm,
-        Method::Pca,
-        Method::Ridge,
-    ];
+    pub const ALL: [Method; 7] =
+        [Method::Contrast, Method::MassMean, Method::Logistic, Method::Lda, Method::Svm, Method::Pca, Method::Ridge];
 
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -229,14 +222,7 @@ impl Fitter<'_> {
             .into_iter()
             .map(|f| {
                 let (weights, intercept) = self.design.raw(&f.weights, f.intercept);
-                Probe {
-                    weights,
-                    intercept,
-                    scores: f.margins,
-                    converged: f.converged,
-                    shrunk: None,
-                    explained: None,
-                }
+                Probe { weights, intercept, scores: f.margins, converged: f.converged, shrunk: None, explained: None }
             })
             .collect()
     }
@@ -361,10 +347,8 @@ impl Fitter<'_> {
         explained: Vec<Option<f64>>,
     ) -> Vec<Option<Probe>> {
         let d = self.design.dim().1;
-        let lengths: Vec<f64> = raw
-            .iter()
-            .map(|v| (v / self.design.deviation()).iter().map(|x| x * x).sum::<f64>().sqrt())
-            .collect();
+        let lengths: Vec<f64> =
+            raw.iter().map(|v| (v / self.design.deviation()).iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
         let mut flat = Array2::zeros((raw.len(), d));
         for ((mut to, v), length) in flat.rows_mut().into_iter().zip(&raw).zip(&lengths) {
             if *length > 0.0 {
@@ -437,10 +421,8 @@ fn scaled(mut probe: Probe, part: &Part, s: &Shrunk, method: Method) -> Option<P
 fn oriented(mut probe: Probe, part: &Part) -> Probe {
     let n = part.train.iter().filter(|t| **t).count() as f64;
     let mean = part.train.iter().zip(&part.target).filter(|(t, _)| **t).map(|(_, y)| y).sum::<f64>() / n;
-    let along: f64 = (0..part.train.len())
-        .filter(|&r| part.train[r])
-        .map(|r| probe.scores[r] * (part.target[r] - mean))
-        .sum();
+    let along: f64 =
+        (0..part.train.len()).filter(|&r| part.train[r]).map(|r| probe.scores[r] * (part.target[r] - mean)).sum();
     if along < 0.0 {
         probe.stretch(-1.0);
     }

@@ -16,7 +16,7 @@ pub struct Judging {
     pub permutations: usize,
     /// Random directions.
     pub random: usize,
-    /// Halvings for the reliability of the direction.
+    /// Halvings for the reliability of the direction; at 0 no group is left out by itself either.
     pub halvings: usize,
     /// Control tasks: labels by lot for each group.
     pub controls: usize,
@@ -112,7 +112,7 @@ impl Plan {
             all.truncate(LEFT_OUT);
             all.sort_unstable();
         }
-        plan.left_out = all;
+        plan.left_out = if judging.halvings == 0 { vec![] } else { all };
         let mut rng = stream(seed, "probe/control");
         plan.row_folds = vec![0; plan.target.len()];
         for rows in &plan.groups.rows {
@@ -137,7 +137,10 @@ impl Plan {
 
     fn bare(groups: Groups, target: Vec<f64>, graded: bool, judging: Judging) -> Result<Plan> {
         if judging.folds < 2 {
-            return Err(Error::refused(format!("{} folds", judging.folds), "scores come from held-out folds: give 2 at least"));
+            return Err(Error::refused(
+                format!("{} folds", judging.folds),
+                "scores come from held-out folds: give 2 at least",
+            ));
         }
         let positives = target.iter().filter(|y| **y > 0.0).count();
         let same = target.iter().all(|y| *y == target[0]);
@@ -160,7 +163,8 @@ impl Plan {
             return Err(Error::refused(what, hint));
         };
         if folds < judging.folds {
-            warnings.push(format!("{folds} folds and not {}: there are no more groups of the rarer label", judging.folds));
+            warnings
+                .push(format!("{folds} folds and not {}: there are no more groups of the rarer label", judging.folds));
         }
         Ok(Plan {
             groups,
@@ -182,6 +186,11 @@ impl Plan {
     /// The label of each row.
     pub fn labels(&self) -> Vec<bool> {
         self.target.iter().map(|y| *y > 0.0).collect()
+    }
+
+    /// How it was asked to judge.
+    pub fn judging(&self) -> Judging {
+        self.judging
     }
 
     /// The fold of a row.
@@ -218,7 +227,8 @@ impl Plan {
     fn shuffled_scores(&self, rng: &mut impl Rng) -> Vec<f64> {
         let mut target = self.target.clone();
         let rows = &self.groups.rows;
-        let flat: Vec<usize> = (0..rows.len()).filter(|&g| rows[g].iter().all(|&r| target[r] == target[rows[g][0]])).collect();
+        let flat: Vec<usize> =
+            (0..rows.len()).filter(|&g| rows[g].iter().all(|&r| target[r] == target[rows[g][0]])).collect();
         let mut of_flat: Vec<f64> = flat.iter().map(|&g| self.target[rows[g][0]]).collect();
         of_flat.shuffle(rng);
         for (&g, y) in flat.iter().zip(of_flat) {
@@ -251,8 +261,7 @@ fn most_folds(groups: &Groups, target: &[f64], graded: bool) -> usize {
 /// Deals groups into folds: those of either label in turn, so that each fold has its share; those with both by lot.
 fn deal(groups: &Groups, target: &[f64], graded: bool, folds: usize, rng: &mut impl Rng) -> Option<Vec<usize>> {
     let n = groups.rows.len();
-    let (mixed, single): (Vec<usize>, Vec<usize>) =
-        (0..n).partition(|&g| graded || both(&groups.rows[g], target));
+    let (mixed, single): (Vec<usize>, Vec<usize>) = (0..n).partition(|&g| graded || both(&groups.rows[g], target));
     let mut fold_of = vec![0; n];
     if mixed.len() > 1 {
         // Dealt one after another, whatever they are: two groups with both labels are in different folds.

@@ -4,9 +4,9 @@
 //! serves them all, and what remains to be iterated has eigenvalues near 1 however ill-conditioned the rows are.
 
 use super::design::Design;
-use ndarray::{Array1, Array2, Zip};
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, MatMut, Side};
+use ndarray::{Array1, Array2, Zip};
 
 /// Beyond this many rows and columns only the diagonal is used.
 const LARGEST: usize = 6144;
@@ -16,7 +16,10 @@ pub(super) enum Preconditioner {
     /// A factor of it; as many columns as rows at most.
     Columns(Llt<f64>),
     /// By the identity of Woodbury, with a factor of `x P^-1 x^T + 1/curvature`: fewer rows than columns.
-    Rows { factor: Llt<f64>, inverse: Array1<f64> },
+    Rows {
+        factor: Llt<f64>,
+        inverse: Array1<f64>,
+    },
     Diagonal(Array1<f64>),
 }
 

@@ -334,7 +334,11 @@ impl<'a> State<'a> {
             if first.abs() <= 0.1 * begin.abs() {
                 return t;
             }
-            if first < 0.0 { lo = t } else { hi = t }
+            if first < 0.0 {
+                lo = t
+            } else {
+                hi = t
+            }
             let newton = t - first / second;
             let inside = newton > lo && newton < hi && newton.is_finite() && newton < 20.0 * t.max(1e-300);
             t = if inside {
