@@ -17,6 +17,8 @@ pub struct Placed {
     /// Change of the AUROC with the weight of each cluster; they sum to 0.
     moves: Vec<f64>,
     strata: Strata,
+    /// How much larger the variance is than clusters by themselves say.
+    factor: f64,
 }
 
 impl Placed {
@@ -44,12 +46,20 @@ impl Placed {
         for (r, &label) in labels.iter().enumerate() {
             moves[cluster[r]] += (placement(r) - auroc) / if label { positives } else { negatives };
         }
-        Some(Placed { auroc, moves, strata: Strata::of(labels, cluster, n_clusters) })
+        Some(Placed { auroc, moves, strata: Strata::of(labels, cluster, n_clusters), factor: 1.0 })
+    }
+
+    /// With a variance that is `factor` times as large: scores of folds that were fitted on each other's rows.
+    #[must_use]
+    pub fn widened(mut self, factor: f64) -> Placed {
+        self.factor = factor;
+        self
     }
 
     /// A 95 % interval; one-sided at 0 and 1.
     pub fn interval(&self) -> Option<Interval> {
         let (variance, df) = spread(&self.moves, &self.strata)?;
+        let variance = variance * self.factor;
         let few_clusters = self.strata.smallest() < FEW_CLUSTERS;
         let at = self.auroc;
         if variance <= 1e-24 || at <= 0.0 || at >= 1.0 {
@@ -71,7 +81,7 @@ impl Placed {
         let interval = spread(&moves, &self.strata).map(|(variance, df)| {
             let half = match variance <= 1e-24 {
                 true => 1.0 - 0.05_f64.powf(1.0 / self.strata.smallest().max(1) as f64),
-                false => variance.sqrt() * t_quantile(0.975, df),
+                false => (variance * self.factor.max(other.factor)).sqrt() * t_quantile(0.975, df),
             };
             let (lo, hi) = ((value - half).max(-1.0), (value + half).min(1.0));
             Interval { lo, hi, draws_used: 0, few_clusters, one_sided: variance <= 1e-24 }
@@ -80,13 +90,14 @@ impl Placed {
     }
 }
 
-/// The mean of values and its 95 % interval; with `unit`, of a share in 0..=1. `None` of nothing; no interval of fewer
-/// than two clusters.
+/// The mean of values and its 95 % interval; with `unit`, of a share in 0..=1. The variance is `factor` times that of
+/// the clusters. `None` of nothing; no interval of fewer than two clusters.
 pub fn clustered_mean(
     values: &[f64],
     cluster: &[usize],
     n_clusters: usize,
     unit: bool,
+    factor: f64,
 ) -> Option<(f64, Option<Interval>)> {
     let n = values.len() as f64;
     let mean = super::stats::mean(values)?;
@@ -99,7 +110,7 @@ pub fn clustered_mean(
     let strata = Strata(vec![(0..n_clusters).filter(|&c| holds[c]).collect()]);
     let clusters = strata.smallest();
     let interval = spread(&moves, &strata).map(|(variance, df)| {
-        let few_clusters = clusters < FEW_CLUSTERS;
+        let (few_clusters, variance) = (clusters < FEW_CLUSTERS, variance * factor);
         if variance <= 1e-24 {
             let flat = Interval { lo: mean, hi: mean, draws_used: 0, few_clusters, one_sided: true };
             return if unit { flat.bounded(clusters, 0.0, 1.0) } else { flat };
@@ -247,9 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn a_wider_variance_moves_both_ends_by_its_root_on_the_logit_scale() {
+        let labels = [true, true, true, false, false, false];
+        let p = Placed::new(&[3., 1., 4., 2., 0., 1.5], &labels, &[0, 1, 2, 3, 4, 5], 6).unwrap();
+        let half = |i: Interval| ((i.hi / (1.0 - i.hi)).ln() - (i.lo / (1.0 - i.lo)).ln()) / 2.0;
+        let (narrow, wide) = (p.interval().unwrap(), p.clone().widened(2.0).interval().unwrap());
+        assert!((half(wide) / half(narrow) - 2.0_f64.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
     fn a_mean_of_clusters_of_one_row_has_the_interval_of_the_textbook() {
         // 1, 2, 3: mean 2, sd 1, so 2 +- 4.302653 / sqrt 3.
-        let (mean, i) = clustered_mean(&[1.0, 2.0, 3.0], &[0, 1, 2], 3, false).unwrap();
+        let (mean, i) = clustered_mean(&[1.0, 2.0, 3.0], &[0, 1, 2], 3, false, 1.0).unwrap();
         let half = 4.302_653 / 3.0_f64.sqrt();
         let i = i.unwrap();
         assert!(mean == 2.0 && (i.lo - (2.0 - half)).abs() < 1e-4 && (i.hi - (2.0 + half)).abs() < 1e-4);
@@ -257,7 +277,7 @@ mod tests {
         let x = [1.0, 2.0, 3.0];
         let j = jackknife(2.0, 3, |c| Some((6.0 - x[c]) / 2.0)).unwrap();
         assert!((j.lo - i.lo).abs() < 1e-9 && (j.hi - i.hi).abs() < 1e-9);
-        let (one, i) = clustered_mean(&[1.0; 4], &[0, 1, 2, 3], 4, true).unwrap();
+        let (one, i) = clustered_mean(&[1.0; 4], &[0, 1, 2, 3], 4, true, 1.0).unwrap();
         assert!(one == 1.0 && i.is_some_and(|i| i.one_sided && (i.lo - 0.4729).abs() < 1e-4));
     }
 }

@@ -58,6 +58,8 @@ pub struct Judged {
     /// Chance of label 1, of the same.
     pub chance: Option<Vec<f64>>,
     pub metrics: Vec<Metric>,
+    /// How much larger the variance of a held-out score is than groups by themselves say; see [`shared_training`].
+    pub widened: f64,
     pub warnings: Vec<String>,
 }
 
@@ -106,45 +108,47 @@ fn one(fitter: &Fitter, plan: &Plan, method: Method, random: &[f64]) -> Result<J
     let held_out: Vec<f64> = (0..n).map(|r| folds[plan.fold(r)].map_or(0.0, |p| p.scores[r])).collect();
     let null = null(fitter, plan, method, &parts[0]);
     let (mut metrics, mut chance) = (Vec::new(), None);
+    let agreeing = agreement(fitter, plan, method, &probe);
+    let reliability = agreeing.first().and_then(|m| m.value);
+    let widened = reliability.map_or(1.0, |r| shared_training(r, plan.folds));
     if plan.graded {
         graded(plan, &probe, &held_out, null, &mut metrics);
     } else {
         let of = chances(plan, method, &folds, &held_out);
-        labelled(plan, &probe, &held_out, &of, null, &mut metrics);
+        labelled(plan, &probe, (&held_out, &of, widened), null, &mut metrics);
         let at_random = Metric::new("random_direction", mean(random), random.len());
         let p = metrics[0].value.and_then(|a| permutation_p(a, random));
         metrics.push(Metric { p, null: random.to_vec(), ..at_random });
         chance = Some(of);
     }
-    agreement(fitter, plan, method, &probe, &mut metrics);
+    metrics.extend(agreeing);
     if let Some(share) = probe.explained {
         metrics.push(Metric::new("explained_share", Some(share), n));
     }
-    Ok(Judged { method, probe, held_out, chance, metrics, warnings })
+    Ok(Judged { method, probe, held_out, chance, metrics, widened, warnings })
 }
 
 /// Metrics of labels; the held-out AUROC comes first.
 fn labelled(
     plan: &Plan,
     probe: &Probe,
-    held_out: &[f64],
-    chance: &[f64],
+    (held_out, chance, widened): (&[f64], &[f64], f64),
     null: Vec<[f64; 2]>,
     metrics: &mut Vec<Metric>,
 ) {
     let (n, labels) = (plan.target.len(), plan.labels());
     let (of_row, clusters) = (&plan.groups.of_row, plan.groups.names.len());
-    let placed = Placed::new(held_out, &labels, of_row, clusters);
+    let placed = Placed::new(held_out, &labels, of_row, clusters).map(|p| p.widened(widened));
     let [aurocs, accuracies] = [0, 1].map(|k| null.iter().map(|v| v[k]).collect::<Vec<f64>>());
     let value = placed.as_ref().map(|p| p.auroc);
     let interval = placed.as_ref().and_then(Placed::interval);
     metrics.push(Metric::new("auroc", value, n).within(interval).against(aurocs));
     metrics.push(Metric::new("auroc_train", auroc(&probe.scores, &labels), n));
     let right: Vec<f64> = held_out.iter().zip(&labels).map(|(s, l)| f64::from(u8::from((*s > 0.0) == *l))).collect();
-    let (accuracy, interval) = clustered_mean(&right, of_row, clusters, true).unzip();
+    let (accuracy, interval) = clustered_mean(&right, of_row, clusters, true, widened).unzip();
     metrics.push(Metric::new("accuracy", accuracy, n).within(interval.flatten()).against(accuracies));
     let squares: Vec<f64> = chance.iter().zip(&labels).map(|(c, l)| (c - f64::from(u8::from(*l))).powi(2)).collect();
-    let (brier, interval) = clustered_mean(&squares, of_row, clusters, true).unzip();
+    let (brier, interval) = clustered_mean(&squares, of_row, clusters, true, widened).unzip();
     let share = mean(&labels.iter().map(|l| f64::from(u8::from(*l))).collect::<Vec<_>>()).unwrap_or(0.5);
     let mut metric = Metric::new("brier", brier, n).within(interval.flatten());
     // What the share of label 1 alone scores.
@@ -251,7 +255,8 @@ fn line(scores: &[f64], plan: &Plan, fold: usize) -> Option<(f64, f64)> {
 }
 
 /// Whether directions from other rows agree, and what the probe makes of labels that mean nothing.
-fn agreement(fitter: &Fitter, plan: &Plan, method: Method, probe: &Probe, metrics: &mut Vec<Metric>) {
+fn agreement(fitter: &Fitter, plan: &Plan, method: Method, probe: &Probe) -> Vec<Metric> {
+    let mut metrics = Vec::new();
     let mut parts: Vec<Part> = plan.halves.iter().flatten().cloned().collect();
     parts.extend(plan.left_out.iter().map(|&g| plan.part(|r| plan.groups.of_row[r] != g)));
     let from = parts.len();
@@ -296,6 +301,21 @@ fn agreement(fitter: &Fitter, plan: &Plan, method: Method, probe: &Probe, metric
         metrics.push(Metric::new("control_auroc", Some(mean), control.len()));
         metrics.push(Metric::new("selectivity", Some(real - mean), control.len()));
     }
+    metrics
+}
+
+/// How much larger the variance of a score over folds is than that of one on rows that nothing was fitted on.
+///
+/// A group is scored by directions that other groups made, and has a part in the directions that score them. Of two
+/// groups in different folds the score so holds the product of their deviations twice; where the direction is all noise
+/// that doubles the variance, and where it is all signal it adds nothing. `reliability` is the cosine of directions from
+/// halves: it says how much of the square of a direction from a fold's training rows is signal.
+fn shared_training(reliability: f64, folds: usize) -> f64 {
+    let r = reliability.clamp(0.0, 1.0);
+    // A direction from more groups than half has less noise, in proportion.
+    let noise = (1.0 - r) * 0.5 / (1.0 - 1.0 / folds as f64);
+    let signal = if r > 0.0 { r / (r + noise) } else { 0.0 };
+    2.0 - signal
 }
 
 /// Held-out AUROC of directions by lot, each turned on the training rows of every fold.

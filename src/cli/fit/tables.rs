@@ -150,19 +150,22 @@ fn wording(
     warnings: &mut Vec<String>,
 ) -> Table {
     let (labels, n) = (plan.labels(), plan.target.len());
-    let place = |s: &[f64]| Placed::new(s, &labels, &plan.groups.of_row, plan.groups.names.len());
+    let place = |s: &[f64], factor: f64| {
+        let placed = Placed::new(s, &labels, &plan.groups.of_row, plan.groups.names.len());
+        placed.map(|p| p.widened(factor))
+    };
     // (name, method it belongs to, its placements)
     let mut baselines: Vec<(&str, Option<Method>, Placed)> = Vec::new();
     let words = Site::new(Point::ResidPre, 0);
     for (_, all, _) in found.sites.iter().filter(|(s, ..)| *s == words) {
         for j in all.iter().filter(|j| j.chance.is_some()) {
-            baselines.extend(place(&j.held_out).map(|p| (WORDS, Some(j.method), p)));
+            baselines.extend(place(&j.held_out, j.widened).map(|p| (WORDS, Some(j.method), p)));
         }
     }
     let flat = found.sites.iter().any(|(s, all, _)| *s == words && all.is_empty());
     if let Some(counts) = tokens {
         match of_tokens(counts, plan) {
-            Ok(scores) => baselines.extend(place(&scores).map(|p| ("tokens", None, p))),
+            Ok(scores) => baselines.extend(place(&scores, 1.0).map(|p| ("tokens", None, p))),
             Err(reason) => warnings.push(format!("no token-count baseline: {reason}")),
         }
     }
@@ -186,7 +189,7 @@ fn wording(
     }
     for (site, all, _) in found.sites.iter().filter(|(s, ..)| *s != words) {
         for j in all.iter().filter(|j| j.chance.is_some()) {
-            let Some(own) = place(&j.held_out) else { continue };
+            let Some(own) = place(&j.held_out, j.widened) else { continue };
             for (name, _, p) in baselines.iter().filter(|b| b.1.is_none_or(|m| m == j.method)) {
                 let (value, interval) = own.gain(p);
                 let mut cells = row(*site, j.method, &format!("gain_over_{name}"), Some(value), interval);

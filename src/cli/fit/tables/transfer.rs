@@ -25,7 +25,7 @@ pub(in crate::cli::fit) fn table(
     let columns = ["site", "method", "fitted_on", "tried_on", "auroc", "ci_low", "ci_high", "n", "cosine"];
     let mut table = Table::new("transfer", &columns);
     let Some((plan, methods)) = own.iter().find(|(p, _)| !p.graded) else { return Ok(table) };
-    let judging = Judging { permutations: 0, random: 0, halvings: 0, controls: 0, ..plan.judging() };
+    let judging = Judging { permutations: 0, random: 0, controls: 0, ..plan.judging() };
     let mut their_plans = Vec::new();
     for (name, d) in others {
         let named = |e: Error| Error::refused(format!("{name}: {e}"), e.hint());
@@ -75,7 +75,10 @@ fn pairs(site: Site, methods: &[Method], sets: &[Set]) -> Result<Vec<Vec<Cell>>>
                     to.rows.rows().into_iter().map(project).collect()
                 };
                 let groups = &to.plan.groups;
+                // Other rows had no part in the direction.
+                let factor = if from.name == to.name { fitted.widened } else { 1.0 };
                 let placed = Placed::new(&scores, &to.plan.labels(), &groups.of_row, groups.names.len());
+                let placed = placed.map(|p| p.widened(factor));
                 let i = placed.as_ref().and_then(Placed::interval);
                 let mut line: Vec<Cell> = vec![site.to_string().into(), method.name().into()];
                 line.extend([from.name.into(), to.name.into(), placed.map(|p| p.auroc).into()]);
