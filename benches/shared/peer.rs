@@ -14,12 +14,18 @@ pub struct Peer {
 impl Peer {
     /// Starts a process, and gives the line that it says when it is ready.
     pub fn start(command: &mut Command) -> Done<(Peer, String)> {
+        let mut peer = Peer::bare(command)?;
+        let ready = peer.answer()?;
+        Ok((peer, ready))
+    }
+
+    /// Starts a process that says nothing before it is asked.
+    #[allow(dead_code)]
+    pub fn bare(command: &mut Command) -> Done<Peer> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let to = child.stdin.take().ok_or("no pipe to the peer")?;
         let from = BufReader::new(child.stdout.take().ok_or("no pipe from the peer")?);
-        let mut peer = Peer { child, to, from };
-        let ready = peer.answer()?;
-        Ok((peer, ready))
+        Ok(Peer { child, to, from })
     }
 
     pub fn ask(&mut self, line: &str) -> Done<String> {

@@ -10,6 +10,7 @@ mod chatting;
 mod convert;
 mod doctor;
 mod export;
+mod fit;
 mod generate;
 mod import;
 mod inspect;
@@ -54,6 +55,7 @@ const EXAMPLES: &str = "Examples:
   personascope persona import traits/calm.json --out calm                    prompts of persona files, for capture
   personascope score --replies replies.jsonl --lexicon markers.toml --out scores.csv
   personascope convert directions.safetensors --to llamacpp-gguf --out evil.gguf
+  personascope fit --activations acts --labels labels.csv --method logistic --out probes
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -74,6 +76,8 @@ enum Command {
     Moments(moments::MomentsArgs),
     /// Contrasts and maps of a store, with null and interval
     Analyse(analyse::AnalyseArgs),
+    /// Fit probes on labelled rows, and judge them
+    Fit(Box<fit::FitArgs>),
     /// Write a store, or some of it, as npz, csv, safetensors or parquet
     Export(export::ExportArgs),
     /// Bring activations made elsewhere into a store
@@ -176,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
         Command::Analyse(args) => analyse::analyse(args),
+        Command::Fit(args) => fit::fit(*args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
         Command::Persona(args) => persona::persona(args),

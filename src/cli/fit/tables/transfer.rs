@@ -1,0 +1,92 @@
+//! Probes fitted on one set of rows, tried on others.
+
+use super::super::{Data, plans};
+use super::Found;
+use crate::analysis::placed::Placed;
+use crate::analysis::probe::{Judged, Judging, Method, Plan, Settings, cosine, judge};
+use crate::axes::Site;
+use crate::error::{Error, Result};
+use crate::table::{Cell, Table};
+use crate::unit::parallel;
+use ndarray::Array2;
+
+/// The set that the command is about.
+const OWN: &str = "this";
+
+/// One row per site, method and ordered pair of sets; on the diagonal the held-out score.
+pub(in crate::cli::fit) fn table(
+    data: &Data,
+    others: &[(String, Data)],
+    found: &Found,
+    own: &[(Plan, Vec<Method>)],
+    settings: Settings,
+    threads: usize,
+) -> Result<Table> {
+    let columns = ["site", "method", "fitted_on", "tried_on", "auroc", "ci_low", "ci_high", "n", "cosine"];
+    let mut table = Table::new("transfer", &columns);
+    let Some((plan, methods)) = own.iter().find(|(p, _)| !p.graded) else { return Ok(table) };
+    let judging = Judging { permutations: 0, random: 0, controls: 0, ..plan.judging() };
+    let mut their_plans = Vec::new();
+    for (name, d) in others {
+        let named = |e: Error| Error::refused(format!("{name}: {e}"), e.hint());
+        their_plans.push(plans(d, methods, judging).map_err(named)?.remove(0).0);
+    }
+    let places: Vec<usize> = (0..found.sites.len()).filter(|&i| !found.sites[i].1.is_empty()).collect();
+    let lines = parallel(&places, threads, |&i| {
+        let (site, judged, _) = &found.sites[i];
+        let mut sets =
+            vec![Set { name: OWN, rows: data.rows.load(*site, &data.labels.rows)?, plan, judged: judged.clone() }];
+        for ((name, d), plan) in others.iter().zip(&their_plans) {
+            let rows = d.rows.load(*site, &d.labels.rows)?;
+            let at = |e: Error| Error::refused(format!("{name} at {site}: {e}"), e.hint());
+            let judged = judge(rows.view(), plan, methods, settings).map_err(at)?;
+            sets.push(Set { name, rows, plan, judged });
+        }
+        pairs(*site, methods, &sets)
+    })?;
+    lines.into_iter().flatten().for_each(|line| table.push(line));
+    Ok(table)
+}
+
+struct Set<'a> {
+    name: &'a str,
+    rows: Array2<f32>,
+    plan: &'a Plan,
+    judged: Vec<Judged>,
+}
+
+fn pairs(site: Site, methods: &[Method], sets: &[Set]) -> Result<Vec<Vec<Cell>>> {
+    let mut lines = Vec::new();
+    for method in methods {
+        let of = |s: &Set| s.judged.iter().find(|j| j.method == *method).cloned();
+        for from in sets {
+            for to in sets {
+                let (Some(fitted), Some(theirs)) = (of(from), of(to)) else { continue };
+                if from.rows.ncols() != to.rows.ncols() {
+                    let (found, expected) = (vec![to.rows.ncols()], vec![from.rows.ncols()]);
+                    return Err(Error::Shape { place: to.name.into(), name: site.to_string(), found, expected });
+                }
+                let scores = if from.name == to.name {
+                    fitted.held_out.clone()
+                } else {
+                    let project = |r: ndarray::ArrayView1<f32>| {
+                        r.iter().zip(&fitted.probe.weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>()
+                    };
+                    to.rows.rows().into_iter().map(project).collect()
+                };
+                let groups = &to.plan.groups;
+                // Other rows had no part in the direction.
+                let factor = if from.name == to.name { fitted.widened } else { 1.0 };
+                let placed = Placed::new(&scores, &to.plan.labels(), &groups.of_row, groups.names.len());
+                let placed = placed.map(|p| p.widened(factor));
+                let i = placed.as_ref().and_then(Placed::interval);
+                let mut line: Vec<Cell> = vec![site.to_string().into(), method.name().into()];
+                line.extend([from.name.into(), to.name.into(), placed.map(|p| p.auroc).into()]);
+                line.extend([i.map(|i| i.lo).into(), i.map(|i| i.hi).into(), scores.len().into()]);
+                line.push(cosine(&fitted.probe.weights, &theirs.probe.weights).into());
+                lines.push(line);
+            }
+        }
+    }
+    Ok(lines)
+}
