@@ -20,8 +20,6 @@ mod tensors;
 mod testing;
 mod verify;
 
-pub(crate) use csv::Csv;
-
 pub use atomic::{Appending, create_dir, write_atomic};
 pub use keys::{Column, Keys};
 pub use layout::{Layout, Packed, Piece, pack};

@@ -2,8 +2,8 @@
 
 use crate::acts::RowKey;
 use crate::analysis::split::Groups;
+use crate::csv::Csv;
 use crate::error::{Error, Result};
-use crate::store::Csv;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
