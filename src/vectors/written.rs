@@ -40,10 +40,7 @@ pub fn write(vectors: &[Vector], format: Format, options: &WriteOptions) -> Resu
         kept = own;
         lost.extend(other);
     }
-    for v in &lost {
-        let words = place(v.site, n_layers);
-        warnings.push(format!("{} ({words}) is left out: {} holds {}", v.key(), format.name(), facts.sites.in_words()));
-    }
+    warnings.extend(left_out(&lost, format, n_layers));
     let Some(first) = kept.first() else {
         let why = if warnings.is_empty() { "there is none".into() } else { warnings.join("; ") };
         let what = format!("no vector that {} can hold: {why}", format.name());
@@ -89,6 +86,22 @@ pub fn write(vectors: &[Vector], format: Format, options: &WriteOptions) -> Resu
     };
     warnings.extend(lost_words(&kept, format));
     Ok((bytes, warnings))
+}
+
+/// What to say of vectors at sites that a format does not have, a line for each site.
+fn left_out(lost: &[&Vector], format: Format, n_layers: Option<usize>) -> Vec<String> {
+    let mut by_site: BTreeMap<Site, Vec<&str>> = BTreeMap::new();
+    lost.iter().for_each(|v| by_site.entry(v.site).or_default().push(&v.name));
+    let line = |(site, names): (&Site, &Vec<&str>)| {
+        let which = match names.as_slice() {
+            [""] => String::new(),
+            [name] => format!(", `{name}`"),
+            names => format!(", {} vectors", names.len()),
+        };
+        let (words, holds) = (place(*site, n_layers), format.facts().sites.in_words());
+        format!("{site} ({words}{which}) is left out: {} holds {holds}", format.name())
+    };
+    by_site.iter().map(line).collect()
 }
 
 fn one_per_site(kept: &[&Vector], format: Format) -> Result<()> {

@@ -66,11 +66,12 @@ fn show(path: &Path, file: &File) {
         Some(n) => say!("n_layers  {n}"),
         None => say!("n_layers  not said; give --n-layers N to name the last block"),
     }
-    say!("\n  {:<28} {:>6} {:>14}  where (blocks count from 0)", "vector", "dtype", "length");
+    let wide = file.vectors.iter().map(|v| visible(&v.key()).chars().count()).max().unwrap_or(0).max(12);
+    say!("\n  {:<wide$} {:>6} {:>14}  where (blocks count from 0)", "vector", "dtype", "length");
     for v in &file.vectors {
         let dtype = v.about.dtype.as_deref().unwrap_or("f32");
         let length = if (v.raw_norm - 1.0).abs() < 1e-4 { "unit".into() } else { format!("{:.6}", v.raw_norm) };
-        say!("  {:<28} {dtype:>6} {length:>14}  {}", visible(&v.key()), place(v.site, file.n_layers));
+        say!("  {:<wide$} {dtype:>6} {length:>14}  {}", visible(&v.key()), place(v.site, file.n_layers));
     }
     meanings(file);
     caps(file);
@@ -78,24 +79,29 @@ fn show(path: &Path, file: &File) {
     file.warnings.iter().for_each(|w| say!("\nwarning: {w}"));
 }
 
-/// What is said of the vectors, once where it is the same of all.
+/// What is said of the vectors: first what is said of all, then what of some.
 fn meanings(file: &File) {
-    let said = |a: &About| {
-        let mut lines = lines(a);
+    let said = |v: &Vector| {
+        let mut lines = lines(&v.about);
         // A foreign file has one numbering, which stands above.
         lines.retain(|l| file.format == Format::Personascope || !l.starts_with(PRODUCER));
         lines
     };
-    let mut last: Option<Vec<String>> = None;
-    let vectors: &[Vector] = &file.vectors;
-    for v in vectors {
-        let lines = said(&v.about);
-        if last.as_ref() != Some(&lines) && !lines.is_empty() {
-            let all = vectors.iter().all(|o| said(&o.about) == lines);
-            say!("\n{}", if all { "all of them".to_string() } else { format!("from {} on", visible(&v.key())) });
-            lines.iter().for_each(|l| say!("  {l}"));
+    let all: Vec<Vec<String>> = file.vectors.iter().map(said).collect();
+    let mut common = all.first().cloned().unwrap_or_default();
+    all.iter().for_each(|own| common.retain(|l| own.contains(l)));
+    let mut groups: Vec<(Vec<String>, Vec<String>)> = vec![(common.clone(), vec!["all of them".into()])];
+    for (v, mut own) in file.vectors.iter().zip(all) {
+        own.retain(|l| !common.contains(l));
+        match groups.iter_mut().skip(1).find(|(lines, _)| *lines == own) {
+            Some((_, keys)) => keys.push(visible(&v.key())),
+            None => groups.push((own, vec![visible(&v.key())])),
         }
-        last = Some(lines);
+    }
+    for (lines, keys) in groups.iter().filter(|(lines, _)| !lines.is_empty()) {
+        let more = if keys.len() > 3 { format!(", ... ({} in all)", keys.len()) } else { String::new() };
+        say!("\n{}{more}", keys.iter().take(3).cloned().collect::<Vec<_>>().join(", "));
+        lines.iter().for_each(|l| say!("  {l}"));
     }
 }
 
