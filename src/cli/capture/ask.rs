@@ -147,8 +147,9 @@ fn foreign(path: &Path, sites: &[Width]) -> Result<Vec<(String, Along)>> {
     for v in file.vectors {
         let Some(at) = sites.iter().position(|s| s.site == v.site) else { continue };
         if v.unit.len() != sites[at].width {
-            let (found, expected) = (vec![v.unit.len()], vec![sites[at].width]);
-            return Err(Error::Shape { place: path.display().to_string(), name: v.key(), found, expected });
+            let (n, width) = (v.unit.len(), sites[at].width);
+            let what = format!("`{}` of {} has {n} values, and rows have {width}", v.key(), path.display());
+            return Err(Error::refused(what, "it was made on another model: take one of this model"));
         }
         let name = if v.name.is_empty() { "direction".into() } else { v.name };
         all.push((at, name, Along::new(at, v.unit)));

@@ -277,8 +277,9 @@ fn check(vector: &Vector, file: &Path, model: &Model) -> Result<()> {
     if vector.unit.len() == dims.d_model {
         return Ok(());
     }
-    let (found, expected) = (vec![vector.unit.len()], vec![dims.d_model]);
-    Err(Error::Shape { place: file.display().to_string(), name: vector.key(), found, expected })
+    let (n, key) = (vector.unit.len(), vector.key());
+    let what = format!("`{key}` of {} has {n} values, and d_model is {}", file.display(), dims.d_model);
+    Err(Error::refused(what, "it was made on another model: take one of this model"))
 }
 
 fn has(model: &Model, site: Site) -> Result<()> {
