@@ -10,6 +10,7 @@ use personascope::vectors::pickle::Pickled;
 use personascope::vectors::{About, File, Format, Producer, ReadOptions, Vector, WriteOptions, read, write};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Notes the most bytes that a thread held at once: a hostile file must not make it rise.
@@ -120,7 +121,7 @@ fn tensors_of_assistant_axis_are_read_in_every_form() {
     let bare = open("assistant_axis.pt", Some(Format::AssistantAxis));
     holds("bare", &bare, &rows);
     assert_eq!(bare.vectors[0].about.positive, "the Assistant");
-    for name in ["axis.pt", "axis_metadata.pt", "axis_numpy.pkl"] {
+    for name in ["axis.pt", "axis_packed.pt", "axis_metadata.pt", "axis_numpy.pkl"] {
         let file = open(name, None);
         holds(name, &file, &rows);
         assert_eq!((file.format, file.n_layers), (Format::AssistantAxis, Some(3)));
@@ -339,7 +340,6 @@ fn hostile_pickles_are_refused_without_running_or_allocating() {
 
 /// An archive as torch writes it, around a pickle, with a storage of its own size.
 fn archive(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
-    use std::io::Write;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::DEFAULT.compression_method(zip::CompressionMethod::STORE);
     for (name, bytes) in
@@ -387,6 +387,20 @@ fn archives_that_lie_about_their_storages_are_refused() {
         let (result, held) = peak(|| attempt(&wrong).map(|_| ()));
         // What `version` says is not read.
         assert!(result.is_err() || *entry == entries[3], "entry at {entry}, field {field}");
+        assert!(held < 1 << 20, "{held} bytes");
+    }
+    // Packed: 64 kilobytes that become 64 MiB, said to be more than any archive may hold, and to be 16 bytes.
+    let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    (0..64).for_each(|_| packer.write_all(&vec![0; 1 << 20]).unwrap());
+    let packed = packer.finish().unwrap();
+    let bomb = archive(&tensor(4, 2), &packed);
+    let entry = (0..bomb.len() - 4).filter(|i| bomb[*i..].starts_with(b"PK\x01\x02")).nth(2).unwrap();
+    for (size, says) in [(u32::MAX - 1, "inflates to more"), (16, "another size")] {
+        let mut bomb = bomb.clone();
+        bomb[entry + 10] = 8;
+        bomb[entry + 24..entry + 28].copy_from_slice(&size.to_le_bytes());
+        let (result, held) = peak(|| attempt(&bomb).map(|_| ()));
+        names(&result.unwrap_err(), &[says]);
         assert!(held < 1 << 20, "{held} bytes");
     }
     // Without the values of the infinite and of no number.
