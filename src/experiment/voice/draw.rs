@@ -1,7 +1,7 @@
 //! The figure: what is said, found likely and projected, by turn; how long the voice holds.
 
 use super::{Arm, Cast, PLANTED, Settings};
-use crate::experiment::cells::{distinct, estimate, num, round, row, rows, said};
+use crate::experiment::cells::{distinct, estimate, num, round, row, rows, said, two_sided};
 use crate::figures::{
     Arm as Dots, Axis, Curves, Estimate, Forest, Names, Page, Panel, Plot, Reference, Role, Series, Style, Width,
 };
@@ -78,7 +78,7 @@ fn curves(turns: &Table, measure: &str, y: Axis) -> Curves {
 
 fn held(s: &Settings, table: &Table) -> Forest {
     let arms = distinct(table, "arm");
-    let value = |arm: &str| row(table, &[("arm", arm)]).and_then(|r| estimate(table, r, "turns_held", "lo", "hi"));
+    let value = |arm: &str| row(table, &[("arm", arm)]).and_then(|r| two_sided(table, r, "turns_held", "lo", "hi"));
     let only = |role: fn(&str) -> bool| arms.iter().map(|a| value(a).filter(|_| role(a))).collect::<Vec<_>>();
     let is_null = |a: &str| ["base", "control"].contains(&a);
     Forest {

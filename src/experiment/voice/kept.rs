@@ -172,7 +172,8 @@ pub(super) fn held(s: &Settings, seed: u64, values: &[Value]) -> Table {
             by_conversation(values, "judged", arm, |t| Some(f64::from(u8::from(run_of(t) == Some(t.len() as f64)))));
         let tokens = tokens_held(values, arm);
         let mut row: Vec<Cell> = vec![arm.into(), value.into()];
-        row.extend(interval_cells(over(&each, s, seed, &format!("held/{arm}"))));
+        let interval = over(&each, s, seed, &format!("held/{arm}"));
+        row.extend(interval_cells(interval.map(|i| i.bounded(each.len(), 0.0, s.turns as f64))));
         row.extend([s.turns.into(), mean(&whole.into_values().collect::<Vec<_>>()).into(), tokens.into()]);
         row.push(each.len().into());
         table.push(row);
