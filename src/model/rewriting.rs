@@ -14,8 +14,15 @@ use std::ops::Range;
 /// What edits did, as far as it is not yet in their receipts.
 #[derive(Default)]
 pub(super) struct Log {
-    /// What is still where the pass runs, with the (row of it, edit, example) that count.
-    waiting: Vec<(Seen, Vec<(usize, usize, usize)>)>,
+    /// What is still where the pass runs, with the rows of it that count.
+    waiting: Vec<(Seen, Vec<Counted>)>,
+}
+
+/// A row of what was seen, and whose it is.
+struct Counted {
+    row: usize,
+    edit: usize,
+    example: usize,
 }
 
 /// One row that one edit rewrites.
@@ -37,21 +44,22 @@ pub(super) fn rewrite(
     log: &mut Log,
 ) -> Result<Tensor> {
     for touches in rounds(edits, rows, site) {
-        let (mut lines, mut others): (Vec<(Touch, Line)>, Vec<(usize, &dyn Replace, Vec<Touch>)>) = Default::default();
+        let mut lines: Vec<(Touch, Line)> = Vec::new();
+        let mut others: Vec<(&dyn Replace, Vec<Touch>)> = Vec::new();
         for touch in touches {
             match edits[touch.edit].how() {
                 How::Along(line) => lines.push((touch, line)),
-                How::Rows(replace) => match others.iter_mut().find(|(edit, ..)| *edit == touch.edit) {
-                    Some((.., own)) => own.push(touch),
-                    None => others.push((touch.edit, replace, vec![touch])),
+                How::Rows(replace) => match others.iter_mut().find(|(_, own)| own[0].edit == touch.edit) {
+                    Some((_, own)) => own.push(touch),
+                    None => others.push((replace, vec![touch])),
                 },
             }
         }
         if !lines.is_empty() {
             x = if portable::applies(&x) { on_device(&x, &lines, log)? } else { on_host(&x, &lines, receipts)? };
         }
-        for (edit, replace, own) in others {
-            x = replaced(site, &x, edit, replace, &own, log)?;
+        for (replace, own) in others {
+            x = replaced(site, &x, replace, &own, log)?;
         }
     }
     Ok(x)
@@ -107,19 +115,13 @@ fn on_device(x: &Tensor, lines: &[(Touch, Line)], log: &mut Log) -> Result<Tenso
     }
     let units: Vec<Tensor> = units.into_iter().map(|(_, unit)| unit).collect();
     let (x, seen) = portable::move_rows(x, &units, &moves)?;
-    log.waiting.push((seen, lines.iter().map(|(t, _)| (t.row, t.edit, t.example)).collect()));
+    let counted = |(t, _): &(Touch, Line)| Counted { row: t.row, edit: t.edit, example: t.example };
+    log.waiting.push((seen, lines.iter().map(counted).collect()));
     Ok(x)
 }
 
 /// The rows of one edit taken out, replaced, and put back.
-fn replaced(
-    site: Site,
-    x: &Tensor,
-    edit: usize,
-    replace: &dyn Replace,
-    own: &[Touch],
-    log: &mut Log,
-) -> Result<Tensor> {
+fn replaced(site: Site, x: &Tensor, replace: &dyn Replace, own: &[Touch], log: &mut Log) -> Result<Tensor> {
     let runs = runs(own.iter().map(|t| t.row));
     let pieces = runs.iter().map(|r| x.narrow(0, r.start, r.len())).collect::<candle_core::Result<Vec<_>>>()?;
     let before = Tensor::cat(&pieces, 0)?;
@@ -129,7 +131,8 @@ fn replaced(
         let (found, expected) = (after.dims().to_vec(), before.dims().to_vec());
         return Err(Error::Shape { place: site.to_string(), name: "edited rows".into(), found, expected });
     }
-    log.waiting.push((seen, own.iter().enumerate().map(|(i, t)| (i, edit, t.example)).collect()));
+    let counted = |(row, t): (usize, &Touch)| Counted { row, edit: t.edit, example: t.example };
+    log.waiting.push((seen, own.iter().enumerate().map(counted).collect()));
     if after.id() == before.id() {
         return Ok(x.clone());
     }
@@ -166,7 +169,7 @@ impl Log {
             let [before, after, wanted] = [&seen.before, &seen.after, &seen.wanted].map(portable::to_host);
             let [first, last] = [&seen.sizes[0], &seen.sizes[1]].map(portable::to_host);
             let (before, after, wanted, first, last) = (before?, after?, wanted?, first?, last?);
-            for (row, edit, example) in own {
+            for Counted { row, edit, example } in own {
                 let (b, a) = (before[row], after[row]);
                 let lengths = [first[row], last[row]];
                 let touched = Touched { example, before: b, after: a, wanted: wanted[row], lengths };

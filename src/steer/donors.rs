@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A row, and the position that it came from.
+type Row = (Option<usize>, Vec<f32>);
+
 /// Rows of one site by the prompt that they came from.
 #[derive(Clone, Debug)]
 pub struct Donors {
@@ -32,7 +35,7 @@ impl Donors {
             Ok(column) => column.ints().map(Iterator::collect).unwrap_or_default(),
             Err(_) => vec![],
         };
-        let mut rows: BTreeMap<String, Vec<(Option<usize>, Vec<f32>)>> = BTreeMap::new();
+        let mut rows: BTreeMap<String, Vec<Row>> = BTreeMap::new();
         for row in 0..store.manifest.rows {
             let values = store.read(site, row..row + 1)?;
             debug_assert_eq!(values.len(), width);

@@ -6,6 +6,9 @@ use crate::error::Result;
 use crate::figures::{Axis, Curves, Figure, Multiples, Page, Panel, Plot, Reference, Series, Style, Width};
 use crate::table::{Cell, Table, number};
 
+/// A number of a cell.
+type Measure = fn(&Of) -> Option<f64>;
+
 const COLUMNS: [&str; 25] = [
     "along",
     "site",
@@ -132,7 +135,7 @@ impl Searched {
             places.extend(name.filter(|n| !places.contains(n)).into_iter().collect::<Vec<_>>());
         }
         let base = &self.cells[0];
-        let rows: [(&str, fn(&Of) -> Option<f64>, bool); 3] = [
+        let rows: [(&str, Measure, bool); 3] = [
             ("score", |c| c.score.mean, true),
             ("nats per token", |c| c.perplexity.map(f64::ln), false),
             ("repetition", |c| c.repetition, false),
@@ -151,7 +154,7 @@ impl Searched {
         Ok((page.draw()?, self.caption(scored_by)))
     }
 
-    fn series(&self, place: &str, x: &[f64], of: fn(&Of) -> Option<f64>, band: bool) -> Vec<Series> {
+    fn series(&self, place: &str, x: &[f64], of: Measure, band: bool) -> Vec<Series> {
         let here = |c: &&Of| c.place.as_ref().is_some_and(|p| p.to_string() == place);
         let mut names: Vec<(String, bool)> = Vec::new();
         let name = |c: &Of| {
@@ -205,7 +208,7 @@ impl Searched {
 }
 
 /// Of cells in the order of their strengths, the one with the largest value at each.
-fn largest(cells: Vec<&Of>, of: fn(&Of) -> Option<f64>) -> Vec<&Of> {
+fn largest(cells: Vec<&Of>, of: Measure) -> Vec<&Of> {
     let mut kept: Vec<&Of> = Vec::new();
     for cell in cells {
         match kept.last_mut() {

@@ -188,9 +188,10 @@ impl<'m> Sweep<'m> {
             for (a, (arm, edit)) in self.arms.iter().zip(&item.edits).enumerate() {
                 let did = by_item[k].iter().find(|d| d.edit == *edit).map_or(Did::default(), |d| **d);
                 rows[a] += did.rows;
-                // Written so that a NaN counts as a fault.
-                if !(did.off <= tolerance) && worst[a].is_none_or(|(off, _)| !(did.off <= off)) {
-                    worst[a] = Some((did.off, k));
+                // What is no number is off by any measure.
+                let off = if did.off.is_nan() { f64::INFINITY } else { did.off };
+                if off > tolerance && worst[a].is_none_or(|(worst, _)| off > worst) {
+                    worst[a] = Some((off, k));
                 }
                 let mut row: Vec<Cell> = vec![item.id.clone().into(), strength.as_str().into()];
                 row.extend([Cell::Text(item.seed.to_string()), arm.site.to_string().into(), did.rows.into()]);
