@@ -215,7 +215,8 @@ fn vectors(args: &FitArgs, data: &Data, plan: &Plan, found: &Found, methods: &[M
             let mut more = Map::new();
             more.insert("method".into(), j.method.name().into());
             more.insert("intercept".into(), j.probe.intercept.into());
-            more.insert("score".into(), "projection * raw_norm + intercept".into());
+            let score = if j.probe.distance.is_some() { "" } else { " * raw_norm" };
+            more.insert("score".into(), format!("projection{score} + intercept").into());
             more.insert("groups".into(), plan.groups.names.len().into());
             let about = About {
                 pick: data.rows.pick(),
@@ -233,7 +234,11 @@ fn vectors(args: &FitArgs, data: &Data, plan: &Plan, found: &Found, methods: &[M
                 ..About::default()
             };
             let name = if methods.len() > 1 { j.method.name() } else { "" };
-            out.push(Vector::new(*site, name, &j.probe.weights.to_vec(), about)?);
+            let mut vector = Vector::new(*site, name, &j.probe.weights.to_vec(), about)?;
+            if let Some(distance) = j.probe.distance.filter(|d| *d > 0.0) {
+                vector.raw_norm = distance;
+            }
+            out.push(vector);
         }
     }
     Ok(out)

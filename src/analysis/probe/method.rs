@@ -130,6 +130,9 @@ pub struct Probe {
     /// `row . weights + intercept` for every row of the design, fitted on or not.
     pub scores: Vec<f64>,
     pub converged: bool,
+    /// Distance between the mean projections of the two labels where `weights` are of unit length, as those of `contrast`
+    /// and `pca`: for `contrast` the length of the difference of means.
+    pub distance: Option<f64>,
     /// Share that the covariance was shrunk by, where it was: of label 0 and of label 1.
     pub shrunk: Option<[f64; 2]>,
     /// Share of the squares of the differences that lies along the first component.
@@ -222,7 +225,15 @@ impl Fitter<'_> {
             .into_iter()
             .map(|f| {
                 let (weights, intercept) = self.design.raw(&f.weights, f.intercept);
-                Probe { weights, intercept, scores: f.margins, converged: f.converged, shrunk: None, explained: None }
+                Probe {
+                    weights,
+                    intercept,
+                    scores: f.margins,
+                    converged: f.converged,
+                    distance: None,
+                    shrunk: None,
+                    explained: None,
+                }
             })
             .collect()
     }
@@ -366,10 +377,12 @@ impl Fitter<'_> {
                     intercept,
                     scores: scores.column(k).to_vec(),
                     converged: true,
+                    distance: None,
                     shrunk: None,
                     explained: explained[k],
                 };
                 let [low, high] = class_means(&probe.scores, parts[k]);
+                probe.distance = Some((high - low).abs());
                 probe.shift(-(low + high) / 2.0);
                 (lengths[k] > 0.0).then_some(probe)
             })

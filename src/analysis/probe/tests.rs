@@ -42,7 +42,7 @@ fn contrast_is_the_unit_difference_of_means_and_scores_from_the_middle() {
     let rows = array![[2.0_f32, 1.0], [4.0, 1.0], [0.0, -3.0]];
     let p = fit(&rows, &[1.0, 1.0, -1.0], &[0, 1, 2], Method::Contrast, Settings::default());
     assert!((p.weights - array![0.6, 0.8]).iter().all(|e| e.abs() < 1e-6));
-    assert!((p.intercept + 0.1).abs() < 1e-6);
+    assert!((p.intercept + 0.1).abs() < 1e-6 && (p.distance.unwrap() - 5.0).abs() < 1e-5);
     assert!((p.scores[2] + 2.5).abs() < 1e-6);
 }
 
