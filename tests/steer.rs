@@ -207,9 +207,9 @@ fn a_prompt_that_several_replies_share_is_counted_for_each() {
     let starts: Vec<Start> = (0..5).map(start).collect();
     let (replies, receipts) = generate(&*m.lm, &[], &starts, &[&edit], &settings).unwrap();
     assert_eq!((replies.len(), receipts[0].rows), (5, 55));
-    for i in 0..5 {
+    for (i, reply) in replies.iter().enumerate() {
         let (alone, one) = generate(&*m.lm, &[], &[start(i)], &[&edit], &settings).unwrap();
-        assert_eq!((&alone[0], one[0].rows), (&replies[i], 11));
+        assert_eq!((&alone[0], one[0].rows), (reply, 11));
         assert_eq!(receipts[0].touched.iter().filter(|t| t.example == i).count(), 11);
     }
 }

@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the table in docs/DESIGN.md"]
-    fn coverage_in_full() {
+    fn intervals_cover_for_either_level_of_labels_few_and_many_clusters_and_every_truth() {
+        // 500 trials have a standard deviation of 1 %. With 4,000 each all 16 lie between 0.915 and 0.985.
         let mut off = Vec::new();
         for within in [false, true] {
             for clusters in [12, 40] {
                 for truth in [0.5, 0.65, 0.8, 0.95] {
-                    let c = covered(clusters, truth, within, 4000);
-                    if !(0.915..=0.985).contains(&c) {
+                    let c = covered(clusters, truth, within, 500);
+                    if !(0.905..=0.99).contains(&c) {
                         off.push((within, clusters, truth, c));
                     }
                 }

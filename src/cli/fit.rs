@@ -7,7 +7,7 @@ mod tables;
 use super::WorkArgs;
 use super::out::say;
 use super::progress::Bar;
-use crate::analysis::probe::{Judged, Judging, Method, Plan, Settings, Shrinkage, judge};
+use crate::analysis::probe::{Inner, Judged, Judging, Method, Plan, Settings, Shrinkage, inner, judge};
 use crate::axes::{Pick, Site};
 use crate::error::{Error, Result};
 use crate::store::{create_dir, write_atomic};
@@ -32,6 +32,7 @@ scores.csv: site, method, metric, value, ci_low, ci_high, null_mean, null_p95, p
 held out, `auroc_train` of the rows that the direction was fitted on. Its null refits with labels shuffled at the level at
 which they vary; `random_direction` is the AUROC of directions by lot; `gain_over_resid_pre.0` what a probe adds to the words
 that stand in its rows: without it clear of 0, or rows that cannot hold the wording, a score says nothing of a state.
+--select chooses the site without the fold that is scored: selected.csv is what a paper may say of the best layer.
 directions.safetensors: fitted on all rows, unit length, larger = label 1; also folds.csv, held_out.csv, calibration.csv,
 wording.csv, transfer.csv, run.json."#;
 
@@ -71,6 +72,9 @@ pub struct FitArgs {
     /// Other labelled rows that the probes are tried on, and theirs on these; may come several times
     #[arg(long, value_name = "NAME=PATH,LABELS")]
     transfer: Vec<Named>,
+    /// Choose a site as well, on the training groups of each fold alone, and say what it scores on the fold: selected.csv
+    #[arg(long)]
+    select: bool,
     /// What larger projections mean, for the file of directions
     #[arg(long, value_name = "WORDS", default_value = "label 1")]
     positive: String,
@@ -131,16 +135,20 @@ pub fn fit(args: FitArgs) -> Result<bool> {
         for (plan, methods) in &plans {
             match judge(rows.view(), plan, methods, settings) {
                 Ok(found) => all.extend(found),
-                Err(e) if flat(&rows) => return Ok((*site, Vec::new(), 0.0, Some(e.to_string()))),
+                Err(e) if flat(&rows) => return Ok((*site, Vec::new(), 0.0, Some(e.to_string()), None)),
                 Err(e) => return Err(at(e)),
             }
         }
+        let labelled = plans.iter().find(|(plan, _)| args.select && !plan.graded);
+        let inner = labelled.map(|(plan, methods)| inner(rows.view(), plan, methods, settings)).transpose()?;
         bar.forward(1);
-        Ok((*site, all, tables::mean_norm(&rows), None))
+        Ok((*site, all, tables::mean_norm(&rows), None, inner))
     });
     bar.end();
     let mut found = Found::default();
-    for (site, all, norm, missing) in judged? {
+    let mut inners: Vec<Option<Inner>> = Vec::new();
+    for (site, all, norm, missing, inner) in judged? {
+        inners.push(inner);
         if missing.is_some() {
             warnings.push(format!("at {site} all rows are the same: AUROC 0.5 by construction, and no direction"));
         }
@@ -160,6 +168,10 @@ pub fn fit(args: FitArgs) -> Result<bool> {
         .map(|t| Ok((t.name.clone(), Data::open(&t.path, &t.labels, args.sites.as_deref())?)))
         .collect::<Result<Vec<_>>>()?;
     let mut all = tables::all(&found, &plans, &methods, &data.labels, tokens.as_ref(), &mut warnings)?;
+    let (selected, chosen) = tables::selected::table(&found, &plans, &inners);
+    if args.select {
+        all.push(selected);
+    }
     if !others.is_empty() {
         all.push(tables::transfer::table(&data, &others, &found, &plans, settings, args.work.threads())?);
     }
@@ -172,7 +184,7 @@ pub fn fit(args: FitArgs) -> Result<bool> {
     let described = described(&args, &data, &plans, &methods, &warnings);
     let text = serde_json::to_string_pretty(&described).unwrap_or_default() + "\n";
     write_atomic(&args.out.join("run.json"), text.as_bytes(), true)?;
-    tables::summary(&found, &methods).iter().for_each(|line| say!("{line}"));
+    tables::summary(&found, &methods).iter().chain(&chosen).for_each(|line| say!("{line}"));
     warnings.iter().for_each(|line| eprintln!("warning: {line}"));
     eprintln!("scores and directions in {}", args.out.display());
     Ok(true)

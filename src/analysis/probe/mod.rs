@@ -5,6 +5,7 @@
 //! refits it: folds, shuffled labels, halves, control tasks. So one solver takes a whole batch through the rows together;
 //! see [`solve`].
 
+mod choose;
 mod design;
 mod judge;
 mod loss;
@@ -17,6 +18,7 @@ mod solver;
 #[cfg(test)]
 mod tests;
 
+pub use choose::{Chosen, Inner, choose, inner};
 pub use design::Design;
 pub use judge::{Judged, Metric, calibration, cosine, judge, null_cells};
 pub use loss::Loss;

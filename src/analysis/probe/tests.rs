@@ -55,8 +55,8 @@ fn mass_mean_and_lda_are_the_inverse_covariance_times_the_difference() {
         let mean = |c: &[usize]| x.select(Axis(0), c).mean_axis(Axis(0)).unwrap();
         let (m1, m0) = (mean(&class(1.0)), mean(&class(-1.0)));
         let mut c = Array2::<f64>::zeros((d, d));
-        for r in 0..n {
-            let e = (&x.row(r) - if target[r] > 0.0 { &m1 } else { &m0 }).insert_axis(Axis(1));
+        for (row, t) in x.rows().into_iter().zip(&target) {
+            let e = (&row - if *t > 0.0 { &m1 } else { &m0 }).insert_axis(Axis(1));
             c += &(e.dot(&e.t()) / n as f64);
         }
         let share = 0.3;

@@ -1,5 +1,6 @@
 //! The tables of a fit.
 
+pub(super) mod selected;
 pub(super) mod transfer;
 
 use super::Site3;
@@ -233,8 +234,11 @@ pub(super) fn summary(found: &Found, methods: &[Method]) -> Vec<String> {
         let (site, best) = scored.max_by(|a, b| a.1.value.unwrap_or(0.0).total_cmp(&b.1.value.unwrap_or(0.0)))?;
         let interval = best.interval.map_or(String::new(), |i| format!(" [{}, {}]", number(i.lo), number(i.hi)));
         let p = best.p.map_or(String::new(), |p| format!(", p {}", number(p)));
-        let of =
-            if found.sites.len() > 1 { format!(", the best of {} sites", found.sites.len()) } else { String::new() };
+        let of = if found.sites.len() > 1 {
+            format!(", the largest of {} sites (--select says what choosing it is worth)", found.sites.len())
+        } else {
+            String::new()
+        };
         Some(format!("{m}: {} {}{interval}{p} at {site}{of}", best.name, number(best.value?)))
     };
     methods.iter().filter_map(line).collect()
