@@ -47,7 +47,7 @@ fn main() -> Done<()> {
     let sites: usize = std::env::var("SITES").ok().and_then(|s| s.parse().ok()).unwrap_or(4);
     let folder = tempfile::tempdir()?;
     let files: Vec<_> = (0..sites).map(|s| folder.path().join(format!("{s}.bin"))).collect();
-    let target: Vec<f64> = (0..ROWS).map(|r| if (r / GROUP) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let target: Vec<f64> = (0..ROWS).map(|r| if (r / GROUP).is_multiple_of(2) { 1.0 } else { -1.0 }).collect();
     for (s, file) in files.iter().enumerate() {
         let bytes: Vec<u8> = rows(s as u64, &target).iter().flat_map(|v| v.to_le_bytes()).collect();
         std::fs::write(file, bytes)?;

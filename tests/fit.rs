@@ -37,7 +37,7 @@ fn acts(dir: &Path, name: &str, seed: u64) {
     let mut site = |signal: f32, noise: f32| -> Vec<u8> {
         let value = |rng: &mut rand_chacha::ChaCha8Rng, r: usize, c: usize| {
             let sum: f32 = (0..4).map(|_| rng.random_range(-1.0..1.0_f32)).sum();
-            noise * sum + if c == WIDTH - 1 && r % 2 == 0 { signal } else { 1.0 }
+            noise * sum + if c == WIDTH - 1 && r.is_multiple_of(2) { signal } else { 1.0 }
         };
         (0..ROWS * WIDTH).flat_map(|i| value(&mut rng, i / WIDTH, i % WIDTH).to_le_bytes()).collect()
     };

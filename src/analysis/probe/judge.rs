@@ -58,7 +58,7 @@ pub struct Judged {
     /// Chance of label 1, of the same.
     pub chance: Option<Vec<f64>>,
     pub metrics: Vec<Metric>,
-    /// How much larger the variance of a held-out score is than groups by themselves say; see [`shared_training`].
+    /// How much larger the variance of a held-out score is than groups by themselves say; see `shared_training`.
     pub widened: f64,
     pub warnings: Vec<String>,
 }

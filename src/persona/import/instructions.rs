@@ -27,7 +27,7 @@ pub enum Preface {
     /// Nothing: as the Assistant Axis has it.
     #[default]
     None,
-    /// "You are a[n] NAME assistant.", and a "helpful" one before the opposite: as Persona Vectors has it.
+    /// "You are a\[n\] NAME assistant.", and a "helpful" one before the opposite: as Persona Vectors has it.
     Assistant,
 }
 
