@@ -14,8 +14,7 @@ use crate::score::{
 };
 use crate::store::write_atomic;
 use crate::table::{Cell, Table, number};
-use crate::text::USER;
-use crate::text::prompts::{Body, Prompt};
+use crate::text::prompts::Prompt;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -184,14 +183,9 @@ fn stripped(args: &ScoreArgs, replies: &mut [Reply], said: &mut Vec<String>) {
 fn questions(args: &ScoreArgs, replies: &mut [Reply]) -> Result<()> {
     let Some(path) = &args.prompts else { return Ok(()) };
     let prompts = Prompt::parse_lines(&path.display().to_string(), &read_text(path)?)?;
-    let last = |p: &Prompt| match &p.body {
-        Body::Messages(m) => m.iter().rev().find(|m| m.role == USER).map(|m| m.content.clone()),
-        Body::Text(t) => Some(t.clone()),
-        Body::Tokens(_) => None,
-    };
-    let by_id: BTreeMap<&str, Option<String>> = prompts.iter().map(|p| (p.id.as_str(), last(p))).collect();
+    let by_id: BTreeMap<&str, Option<&str>> = prompts.iter().map(|p| (p.id.as_str(), p.question())).collect();
     for reply in replies.iter_mut().filter(|r| r.question.is_none()) {
-        reply.question = by_id.get(reply.id.as_str()).cloned().flatten();
+        reply.question = by_id.get(reply.id.as_str()).copied().flatten().map(String::from);
     }
     Ok(())
 }

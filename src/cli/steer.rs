@@ -116,13 +116,14 @@ pub fn steer(args: SteerArgs) -> Result<bool> {
     }
     let model = args.model.load()?;
     let threads = args.model.work.threads();
-    let prompts = prompted(&args.prompts, &model, threads)?;
+    let prompts = prompted(read_prompts(&args.prompts)?, &model, threads)?;
     let arms = asked.arms(&args.written, &model)?;
     let calibration = match &args.calibrate {
-        Some(path) => Some(prompted(path, &model, threads)?),
+        Some(path) => Some(prompted(read_prompts(path)?, &model, threads)?),
         None => None,
     };
-    let measured = asked.measure(&model, &arms, calibration.as_deref().unwrap_or(&prompts), threads)?;
+    let measured_on = (calibration.as_deref().unwrap_or(&prompts), calibration.is_some());
+    let measured = asked.measure(&model, &arms, measured_on, threads)?;
     let (arms, mut about) = asked.resolve(arms, &measured, args.calibrate.is_some())?;
     let settings = crate::model::generate::Settings {
         max_new_tokens: args.max_new_tokens as usize,
@@ -159,9 +160,12 @@ pub fn steer(args: SteerArgs) -> Result<bool> {
     Ok(done.faults.is_empty())
 }
 
+fn read_prompts(path: &Path) -> Result<Vec<Prompt>> {
+    Prompt::parse_lines(&path.display().to_string(), &read_text(path)?)
+}
+
 /// Prompts in tokens.
-fn prompted(path: &Path, model: &Model, threads: usize) -> Result<Vec<Prompted>> {
-    let prompts = Prompt::parse_lines(&path.display().to_string(), &read_text(path)?)?;
+fn prompted(prompts: Vec<Prompt>, model: &Model, threads: usize) -> Result<Vec<Prompted>> {
     let through = adapters::through(model, &prompts)?;
     let encoded = unit::parallel(&prompts, threads, |p| p.encode(&model.text))?;
     warn(encoded.iter().flat_map(|e| &e.warnings));

@@ -6,7 +6,7 @@
 //! header of the reply. `template_vars` are variables for the chat template. `seed` and `adapter` say how the prompt
 //! is run. Every other key is a column that results carry along.
 
-use super::{ASSISTANT, ChatOptions, Encoded, Message, Text, Variables, template};
+use super::{ASSISTANT, ChatOptions, Encoded, Message, Text, USER, Variables, template};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -127,6 +127,15 @@ impl Prompt {
         let columns =
             map.iter().filter(|(k, _)| !own.contains(&k.as_str())).map(|(k, v)| (k.clone(), plain(v))).collect();
         Ok(Prompt { id, body, seed, adapter, reply_as, variables, columns })
+    }
+
+    /// What is asked: what the user said last, or the raw text; nothing where there are only tokens.
+    pub fn question(&self) -> Option<&str> {
+        match &self.body {
+            Body::Messages(m) => m.iter().rev().find(|m| m.role == USER).map(|m| m.content.as_str()),
+            Body::Text(t) => Some(t),
+            Body::Tokens(_) => None,
+        }
     }
 
     /// The prompt in tokens. A chat that does not end with a reply gets the header of one.

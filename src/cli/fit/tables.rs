@@ -231,7 +231,8 @@ pub(super) fn summary(found: &Found, methods: &[Method]) -> Vec<String> {
     let line = |m: &Method| {
         let all = found.sites.iter().flat_map(|(s, all, _)| all.iter().map(move |j| (s, j)));
         let scored = all.filter(|(_, j)| j.method == *m).filter_map(|(s, j)| Some((s, j.metrics.first()?)));
-        let (site, best) = scored.max_by(|a, b| a.1.value.unwrap_or(0.0).total_cmp(&b.1.value.unwrap_or(0.0)))?;
+        // The first of equals.
+        let (site, best) = scored.reduce(|a, b| if b.1.value > a.1.value { b } else { a })?;
         let interval = best.interval.map_or(String::new(), |i| format!(" [{}, {}]", number(i.lo), number(i.hi)));
         let p = best.p.map_or(String::new(), |p| format!(", p {}", number(p)));
         let of = if found.sites.len() > 1 {

@@ -139,7 +139,14 @@ impl Asked {
     }
 
     /// What strengths in units other than activations need, over the given prompts.
-    pub fn measure(&self, model: &Model, found: &[Found], prompts: &[Prompted], threads: usize) -> Result<Measured> {
+    /// With `calibrated`, the share of tokens that caps touch too.
+    pub fn measure(
+        &self,
+        model: &Model,
+        found: &[Found],
+        (prompts, calibrated): (&[Prompted], bool),
+        threads: usize,
+    ) -> Result<Measured> {
         let norms = |e: &&Edit| e.strengths.iter().any(|s| matches!(s.amount, Amount::Norms(_)));
         let sites: Vec<Site> = self.edits.iter().filter(norms).map(|e| e.site).collect();
         let directions: Vec<(Site, &[f32])> = self
@@ -149,15 +156,13 @@ impl Asked {
             .filter(|(e, _)| e.op != Op::Patch)
             .map(|(e, f)| (e.site, &f.unit[..]))
             .collect();
-        let percentile =
-            |e: &Edit| e.op.is_cap() || e.strengths.iter().any(|s| matches!(s.amount, Amount::Percentile(_)));
-        if sites.is_empty() && !self.edits.iter().any(percentile) {
+        let looked_at = |e: &Edit| {
+            (calibrated && e.op.is_cap()) || e.strengths.iter().any(|s| matches!(s.amount, Amount::Percentile(_)))
+        };
+        if sites.is_empty() && !self.edits.iter().any(looked_at) {
             return Ok(Measured::default());
         }
-        let mut bar = Bar::new("measure");
-        let measured = measure(model, prompts, &sites, &directions, threads, &mut |t: &Tally| bar.step(t));
-        bar.end();
-        measured
+        with_bar(model, prompts, &sites, &directions, threads)
     }
 
     /// The arms of the sweep, with every strength in the unit of its operation, and what is to be told of them.
@@ -306,14 +311,25 @@ pub fn measured_amounts(
     } else {
         let sites: Vec<Site> = vectors.iter().map(|v| v.0).collect();
         let directions: Vec<(Site, &[f32])> = vectors.iter().map(|(s, u)| (*s, &u[..])).collect();
-        let mut bar = Bar::new("measure");
-        let measured = measure(model, prompts, &sites, &directions, threads, &mut |t: &Tally| bar.step(t));
-        bar.end();
-        measured?
+        with_bar(model, prompts, &sites, &directions, threads)?
     };
     let of =
         |(v, (site, _)): (usize, &(Site, Vec<f32>))| strengths.iter().map(|s| amount(s, &measured, v, *site)).collect();
     Ok(vectors.iter().enumerate().map(of).collect())
+}
+
+/// [`measure`] behind a bar.
+fn with_bar(
+    model: &Model,
+    prompts: &[Prompted],
+    sites: &[Site],
+    directions: &[(Site, &[f32])],
+    threads: usize,
+) -> Result<Measured> {
+    let mut bar = Bar::new("measure");
+    let measured = measure(model, prompts, sites, directions, threads, &mut |t: &Tally| bar.step(t));
+    bar.end();
+    measured
 }
 
 /// A strength in the unit of its operation.

@@ -1,7 +1,7 @@
 //! `steer-search`: layer, place and strength against what the text becomes.
 
 use super::ask::{Written, measured_amounts, read_vectors};
-use super::{UNFINISHED, prompted};
+use super::{UNFINISHED, prompted, read_prompts};
 use crate::axes::Site;
 use crate::cli::adapters::AdapterArgs;
 use crate::cli::out::say;
@@ -13,8 +13,6 @@ use crate::model::sample::Sampling;
 use crate::score::{Classifier, Judge, Labelled, Lexicon, Matching, Measure, Scale, Scorer};
 use crate::steer::{Candidate, Costs, Limits, Op, Place, Search, Strength};
 use crate::store::{FolderShelf, create_dir, write_atomic};
-use crate::text::USER;
-use crate::text::prompts::{Body, Prompt};
 use crate::unit::{MAX_BATCH_TOKENS, Shelf};
 use serde_json::json;
 use std::path::PathBuf;
@@ -123,13 +121,12 @@ pub fn steer_search(args: SearchArgs) -> Result<bool> {
     let sampling = Sampling::new(args.temperature, 1.0)?;
     let model = args.model.load()?;
     let threads = args.model.work.threads();
-    let text = read_text(&args.prompts)?;
-    let place = args.prompts.display().to_string();
-    let questions = Prompt::parse_lines(&place, &text)?.iter().map(question).collect();
-    let prompts = prompted(&args.prompts, &model, threads)?;
+    let asked = read_prompts(&args.prompts)?;
+    let questions = asked.iter().map(|p| p.question().map(String::from)).collect();
+    let prompts = prompted(asked, &model, threads)?;
     let vectors = read_vectors(&args.vector, args.sites.as_deref(), &args.written, &model)?;
     let calibration = match &args.calibrate {
-        Some(path) => prompted(path, &model, threads)?,
+        Some(path) => prompted(read_prompts(path)?, &model, threads)?,
         None => prompts.clone(),
     };
     let sites: Vec<(Site, Vec<f32>)> = vectors.into_iter().map(|v| (v.site, v.unit)).collect();
@@ -230,13 +227,4 @@ fn scorer<'m>(
         return Ok((Box::new(judge), format!("{} as a judge", model.name)));
     }
     Err(Error::refused("nothing to score by", "give --lexicon, --classifier or --judge"))
-}
-
-/// What the user said last.
-fn question(prompt: &Prompt) -> Option<String> {
-    match &prompt.body {
-        Body::Messages(m) => m.iter().rev().find(|m| m.role == USER).map(|m| m.content.clone()),
-        Body::Text(t) => Some(t.clone()),
-        Body::Tokens(_) => None,
-    }
 }
