@@ -64,7 +64,7 @@ pub struct About {
     /// The producer's own numbering and scale, in words, where it is not ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub convention: Option<String>,
-    /// Mean length of the residual stream at the site, over the rows it was fitted on: the unit of a strength in `n`.
+    /// Mean length of the residual stream at the site, over the rows it was fitted on. A strength in `n` is measured anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual_norm: Option<f64>,
     /// What the numbers were stored as by their producer.
