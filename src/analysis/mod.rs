@@ -4,9 +4,11 @@
 
 pub mod clustered;
 pub mod contrast;
+pub mod decoder;
 pub mod dose;
 pub mod drift;
 pub mod group_map;
+pub mod hidden;
 pub mod interval;
 pub mod map;
 pub mod nulls;

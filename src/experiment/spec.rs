@@ -41,6 +41,11 @@ pub enum Settings {
 const KINDS: [&str; 6] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice"];
 
 impl Settings {
+    /// Whether the kind runs on every shipped model, and not on the default one alone.
+    pub(super) fn any_world(&self) -> bool {
+        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_))
+    }
+
     /// The kind, as probe files name it.
     pub fn kind(&self) -> &'static str {
         match self {
