@@ -3,7 +3,8 @@
 //! Counting what was seen would count every error as a move there and back. Here the errors are known (from runs whose
 //! states are known) and the moves are estimated: Baum and Welch's algorithm with the errors held fixed (Rabiner 1989).
 
-use super::interval::Interval;
+use super::interval::{FEW_CLUSTERS, Interval};
+use super::stats::quantile;
 use crate::rng::stream;
 use ndarray::Array2;
 use rand::Rng;
@@ -120,25 +121,54 @@ pub fn posterior(run: &Run, moves: &Moves) -> Vec<Vec<f64>> {
 
 /// 95 % intervals of every move, `[from][to]`, resampling whole runs; `None` where too few resamples left a state.
 pub fn intervals(runs: &[Run], states: usize, resamples: usize, seed: u64, label: &str) -> Vec<Vec<Option<Interval>>> {
+    resampled(runs.len(), states, resamples, seed, label, |sample| {
+        let m = moves(&sample.iter().map(|i| &runs[*i]).collect::<Vec<_>>(), states);
+        (m.probability, m.steps)
+    })
+}
+
+/// [`intervals`] of the moves of `a` less those of `b`: two looks at the same runs, which are resampled together.
+///
+/// # Panics
+/// If there are more runs in `a`: a defect of the caller.
+pub fn paired(
+    a: &[Run],
+    b: &[Run],
+    states: usize,
+    resamples: usize,
+    seed: u64,
+    label: &str,
+) -> Vec<Vec<Option<Interval>>> {
+    resampled(a.len(), states, resamples, seed, &format!("{label}/paired"), |sample| {
+        let of = |runs: &[Run]| moves(&sample.iter().map(|i| &runs[*i]).collect::<Vec<_>>(), states);
+        let (a, b) = (of(a), of(b));
+        let steps = a.steps.iter().zip(&b.steps).map(|(a, b)| a.min(*b)).collect();
+        (a.probability - b.probability, steps)
+    })
+}
+
+fn resampled(
+    runs: usize,
+    states: usize,
+    resamples: usize,
+    seed: u64,
+    label: &str,
+    of: impl Fn(&[usize]) -> (Array2<f64>, Vec<f64>),
+) -> Vec<Vec<Option<Interval>>> {
     let mut rng = stream(seed, &format!("hidden chain/{label}"));
     let mut draws: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); states]; states];
-    for _ in 0..resamples {
-        let sample: Vec<&Run> = (0..runs.len()).map(|_| &runs[rng.random_range(0..runs.len())]).collect();
-        let m = moves(&sample, states);
-        for from in (0..states).filter(|f| m.steps[*f] >= 1.0) {
-            (0..states).for_each(|to| draws[from][to].push(m.probability[[from, to]]));
+    for _ in 0..if runs > 0 { resamples } else { 0 } {
+        let sample: Vec<usize> = (0..runs).map(|_| rng.random_range(0..runs)).collect();
+        let (value, steps) = of(&sample);
+        for from in (0..states).filter(|f| steps[*f] >= 1.0) {
+            (0..states).for_each(|to| draws[from][to].push(value[[from, to]]));
         }
     }
     let one = |v: Vec<f64>| {
         let enough = v.len() * 2 >= resamples.max(1);
-        let (lo, hi) = (super::stats::quantile(&v, 0.025)?, super::stats::quantile(&v, 0.975)?);
-        enough.then_some(Interval {
-            lo,
-            draws_used: v.len(),
-            hi,
-            one_sided: false,
-            few_clusters: runs.len() < super::interval::FEW_CLUSTERS,
-        })
+        let (lo, hi) = (quantile(&v, 0.025)?, quantile(&v, 0.975)?);
+        let few_clusters = runs < FEW_CLUSTERS;
+        enough.then_some(Interval { lo, hi, draws_used: v.len(), one_sided: false, few_clusters })
     };
     draws.into_iter().map(|row| row.into_iter().map(one).collect()).collect()
 }

@@ -7,6 +7,7 @@ use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
 use crate::shipped::{Shipped, TOYWORLD};
+use crate::talk::{self, Talk};
 use crate::unit::{self, Item, Task};
 use crate::world::{Exposure, World};
 use serde::Serialize;
@@ -146,6 +147,28 @@ impl Plan {
         self.forecast(name, model, Task::Generate(drawing), items, bytes, at_most)
     }
 
+    /// The stages of conversations that the model leads: replies of full length, turn by turn.
+    pub(super) fn led(
+        &self,
+        model: &Model,
+        talks: &[Talk],
+        turns: usize,
+        drawing: &crate::model::generate::Settings,
+    ) -> Result<Vec<Stage>> {
+        let mut stages = Vec::new();
+        let mut longest = Vec::with_capacity(talks.len());
+        for talk in talks {
+            longest.extend(talk.first(model, drawing.max_new_tokens)?);
+        }
+        for turn in 0..turns {
+            stages.push(self.replies(&talk::stage(turn), model, longest.clone(), drawing.clone(), true));
+            // A reply of full length, and a question of usual length after it.
+            longest.iter_mut().for_each(|i| i.tokens.resize(i.tokens.len() + drawing.max_new_tokens + QUESTION, 0));
+            longest.retain(|i| i.tokens.len() + drawing.max_new_tokens <= model.lm.dims().n_ctx);
+        }
+        Ok(stages)
+    }
+
     fn forecast(
         &self,
         name: &str,
@@ -167,6 +190,9 @@ impl Plan {
         }
     }
 }
+
+/// Tokens of a question with its header, for a forecast.
+const QUESTION: usize = 24;
 
 /// Checks that a number is what a setting may be.
 pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &str) -> Result<()> {
