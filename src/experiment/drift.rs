@@ -105,7 +105,7 @@ fn freely(plan: &Plan, s: &Settings, axis: &Direction, work: &mut Work<'_, '_>) 
     work.lead("free ", &mut talks, s.chat_turns, vec![], &drawing)?;
     let read = led::read(&chats, &talks, (&seer, axis), work, plan.world)?;
     let chains = led::looks(&seer, &arms, &chats, &read);
-    let [moves, looks, hazards] = led::hazards(plan, s, &chains, &Realised::of(work.model));
+    let [moves, looks, hazards] = led::hazards(plan, s, &chains, &Realised::of(work.model), work.threads())?;
     let fractions = led::fractions(plan, s, &arms, &chats, &read)?;
     let [projections, tokens] = led::projections(plan, s, &arms, &chats, &read);
     let states = led::states(&arms, &chats, &talks, &read);

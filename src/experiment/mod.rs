@@ -4,6 +4,7 @@
 //! through units of work, so a rerun with the same shelf resumes; everything behind it is a pure function of the
 //! outcomes and of seeds that the plan states. Figures and captions are drawn from the tables and from nothing else.
 
+mod attractors;
 mod cells;
 mod drift;
 mod findings;

@@ -143,7 +143,13 @@ pub(super) fn looks(seer: &Seer, arms: &[Arm], chats: &[Chat], read: &Read) -> V
 
 /// `moves`, `looks` and `hazards`: how states follow each other, how far the two looks differ, and the hazard of every arm
 /// beside what was planted and what the training corpus made of it.
-pub(super) fn hazards(plan: &Plan, s: &Settings, chains: &[Chain], truth: &Realised) -> [Table; 3] {
+pub(super) fn hazards(
+    plan: &Plan,
+    s: &Settings,
+    chains: &[Chain],
+    truth: &Realised,
+    threads: usize,
+) -> Result<[Table; 3]> {
     let planted = |arm: &str, from: State, to: State| -> Option<f64> {
         let hazard: f64 = arm.parse().ok()?;
         Some(match (from, to) {
@@ -154,9 +160,9 @@ pub(super) fn hazards(plan: &Plan, s: &Settings, chains: &[Chain], truth: &Reali
             (from, to) => f64::from(u8::from(from == to)),
         })
     };
-    let resamples = (s.bootstrap, plan.spec.seed);
-    let moves = chain_table("moves", chains, resamples, &planted);
-    let differences = difference_table("looks", chains, resamples);
+    let resamples = (s.bootstrap, plan.spec.seed, threads);
+    let moves = chain_table("moves", chains, resamples, &planted)?;
+    let differences = difference_table("looks", chains, resamples)?;
     let columns = ["hazard_per_turn", "look", "hazard", "lo", "hi", "planted", "realised", "off_realised", "steps"];
     let mut table = Table::new("hazards", &[&columns[..], &["conversations", "reason"]].concat());
     for r in 0..moves.rows.len() {
@@ -172,7 +178,7 @@ pub(super) fn hazards(plan: &Plan, s: &Settings, chains: &[Chain], truth: &Reali
         row.extend([cell("steps"), cell("conversations"), cell("reason")]);
         table.push(row);
     }
-    [moves, differences, table]
+    Ok([moves, differences, table])
 }
 
 /// One row per conversation and turn, as `analyze drift` reads them.

@@ -2,7 +2,9 @@
 
 use super::Seer;
 use crate::analysis::hidden::{Run, intervals, moves, paired};
+use crate::error::Result;
 use crate::table::{Cell, Table};
+use crate::unit::parallel;
 use crate::world::{Persona, State};
 use ndarray::Array2;
 
@@ -65,16 +67,18 @@ impl Chain {
 pub(in crate::experiment) fn chain_table(
     name: &str,
     chains: &[Chain],
-    (bootstrap, seed): (usize, u64),
+    (bootstrap, seed, threads): (usize, u64, usize),
     planted: &dyn Fn(&str, State, State) -> Option<f64>,
-) -> Table {
+) -> Result<Table> {
     let columns =
         ["arm", "look", "from", "to", "probability", "lo", "hi", "planted", "steps", "conversations", "reason"];
     let mut table = Table::new(name, &columns);
-    for chain in chains {
-        let (probability, steps) = chain.moves();
+    let ranges = parallel(chains, threads, |chain| {
         let label = format!("{}/{}", chain.arm, chain.look.name());
-        let interval = intervals(&chain.runs, State::ALL.len(), bootstrap, seed, &label);
+        Ok(intervals(&chain.runs, State::ALL.len(), bootstrap, seed, &label))
+    })?;
+    for (chain, interval) in chains.iter().zip(ranges) {
+        let (probability, steps) = chain.moves();
         for (from, to) in State::ALL.iter().flat_map(|f| State::ALL.iter().map(move |t| (*f, *t))) {
             let (f, t) = (from as usize, to as usize);
             // A row that was hardly ever left is the start of the search and no finding.
@@ -89,19 +93,26 @@ pub(in crate::experiment) fn chain_table(
             table.push(row);
         }
     }
-    table
+    Ok(table)
 }
 
 /// One row per arm and move: how much more often activations make it than the text of the same conversations does, with
 /// the interval over conversations. `chains` holds both looks of every arm, one after the other, in the order of
 /// [`Look::ALL`].
-pub(in crate::experiment) fn difference_table(name: &str, chains: &[Chain], (bootstrap, seed): (usize, u64)) -> Table {
+pub(in crate::experiment) fn difference_table(
+    name: &str,
+    chains: &[Chain],
+    (bootstrap, seed, threads): (usize, u64, usize),
+) -> Result<Table> {
     let columns = ["arm", "from", "to", "difference", "lo", "hi", "conversations", "reason"];
     let mut table = Table::new(name, &columns);
-    for pair in chains.chunks_exact(Look::ALL.len()) {
+    let pairs: Vec<&[Chain]> = chains.chunks_exact(Look::ALL.len()).collect();
+    let all = parallel(&pairs, threads, |pair| {
+        Ok(paired(&pair[1].runs, &pair[0].runs, State::ALL.len(), bootstrap, seed, &pair[0].arm))
+    })?;
+    for (pair, ranges) in pairs.into_iter().zip(all) {
         let [text, activation] = [&pair[0], &pair[1]];
         let ((of_text, left), (of_activation, gone)) = (text.moves(), activation.moves());
-        let ranges = paired(&activation.runs, &text.runs, State::ALL.len(), bootstrap, seed, &text.arm);
         for (from, to) in State::ALL.iter().flat_map(|f| State::ALL.iter().map(move |t| (*f, *t))) {
             let (f, t) = (from as usize, to as usize);
             let enough = left[f].min(gone[f]) >= 5.0;
@@ -113,5 +124,5 @@ pub(in crate::experiment) fn difference_table(name: &str, chains: &[Chain], (boo
             table.push(row);
         }
     }
-    table
+    Ok(table)
 }
