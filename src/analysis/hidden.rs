@@ -69,7 +69,12 @@ fn search(runs: &[&Run], near: Array2<f64>) -> Moves {
             break;
         }
     }
+    // What the search leaves of a move that is never made is no finding.
     p.mapv_inplace(|v| if v < 10.0 * CHANGE { 0.0 } else { v });
+    p.rows_mut().into_iter().for_each(|mut row| {
+        let sum = row.sum();
+        row /= sum;
+    });
     Moves { probability: p, steps }
 }
 
