@@ -17,6 +17,7 @@ pub mod score;
 pub mod split;
 pub mod stats;
 pub mod student;
+pub mod survival;
 pub mod sweep;
 pub mod turns;
 pub mod wording;
