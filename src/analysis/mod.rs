@@ -14,6 +14,7 @@ pub mod pca;
 pub mod placed;
 pub mod probe;
 pub mod score;
+pub mod shares;
 pub mod split;
 pub mod stats;
 pub mod student;

@@ -58,9 +58,8 @@ fn pair(a: &Named, b: &Named, order: &[usize], seed: u64) -> Agreement {
     let gaps: Vec<f64> = judged.iter().filter(|j| j.0.1 && j.1.1).map(|j| j.1.0 - j.0.0).collect();
     let mut rng = stream(seed, &format!("agreement/{}/{}", a.0, b.0));
     let interval = cluster_bootstrap(judged.len(), RESAMPLES, &mut rng, |s| of(&mut s.iter().copied()));
-    let difference_interval = cluster_bootstrap(gaps.len(), RESAMPLES, &mut rng, |s| {
-        mean(&s.iter().map(|&i| gaps[i]).collect::<Vec<_>>())
-    });
+    let difference_interval =
+        cluster_bootstrap(gaps.len(), RESAMPLES, &mut rng, |s| mean(&s.iter().map(|&i| gaps[i]).collect::<Vec<_>>()));
     Agreement {
         a: a.0.clone(),
         b: b.0.clone(),

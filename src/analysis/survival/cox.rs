@@ -45,10 +45,8 @@ pub fn cox(runs: &[Observed]) -> Result<Cox, String> {
     if sd.iter().any(|s| *s <= 0.0) {
         return Err("a covariate does not vary".into());
     }
-    let scaled: Vec<(f64, bool, Vec<f64>)> = sorted
-        .iter()
-        .map(|r| (r.0, r.1, (0..p).map(|j| (r.2[j] - mean[j]) / sd[j]).collect()))
-        .collect();
+    let scaled: Vec<(f64, bool, Vec<f64>)> =
+        sorted.iter().map(|r| (r.0, r.1, (0..p).map(|j| (r.2[j] - mean[j]) / sd[j]).collect())).collect();
     let mut beta = vec![0.0; p];
     let mut now = at(&scaled, &beta);
     let separates = || Err("the covariates separate the runs: no finite hazard ratio".to_string());

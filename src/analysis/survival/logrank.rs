@@ -34,7 +34,8 @@ pub fn log_rank(groups: &[&Ended]) -> Option<(f64, usize, f64)> {
     }
     // The excesses sum to 0: the last group says nothing more.
     let df = k.checked_sub(1).filter(|df| *df > 0)?;
-    let solved = super::cox::solve(&variance.iter().take(df).map(|r| r[..df].to_vec()).collect::<Vec<_>>(), &excess[..df])?;
+    let solved =
+        super::cox::solve(&variance.iter().take(df).map(|r| r[..df].to_vec()).collect::<Vec<_>>(), &excess[..df])?;
     let statistic: f64 = solved.iter().zip(&excess).map(|(a, b)| a * b).sum();
     Some((statistic, df, chi_square(statistic, df)?))
 }

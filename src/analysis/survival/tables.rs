@@ -19,8 +19,7 @@ impl Retained {
     }
 
     fn survival(&self) -> Table {
-        let columns =
-            ["group", "clock", "time", "at_risk", "events", "survival", "ci_low", "ci_high", "censored"];
+        let columns = ["group", "clock", "time", "at_risk", "events", "survival", "ci_low", "ci_high", "censored"];
         let mut t = Table::new("survival", &columns);
         for g in &self.groups {
             for p in &g.curve.points {
@@ -42,8 +41,19 @@ impl Retained {
 
     fn groups(&self) -> Table {
         let columns = [
-            "group", "clock", "n", "events", "median", "median_low", "median_high", "horizon", "restricted_mean",
-            "standard_error", "ci_low", "ci_high", "reason",
+            "group",
+            "clock",
+            "n",
+            "events",
+            "median",
+            "median_low",
+            "median_high",
+            "horizon",
+            "restricted_mean",
+            "standard_error",
+            "ci_low",
+            "ci_high",
+            "reason",
         ];
         let mut t = Table::new("groups", &columns);
         for g in &self.groups {
@@ -85,8 +95,21 @@ impl Retained {
 
     fn tests(&self) -> Table {
         let columns = [
-            "test", "clock", "group", "against", "statistic", "df", "p_value", "q_value", "measure", "estimate",
-            "ci_low", "ci_high", "n", "events", "reason",
+            "test",
+            "clock",
+            "group",
+            "against",
+            "statistic",
+            "df",
+            "p_value",
+            "q_value",
+            "measure",
+            "estimate",
+            "ci_low",
+            "ci_high",
+            "n",
+            "events",
+            "reason",
         ];
         let mut t = Table::new("tests", &columns);
         for test in &self.tests {
@@ -113,8 +136,21 @@ impl Retained {
 
     fn agreement(&self) -> Table {
         let columns = [
-            "a", "b", "n", "both", "only_a", "only_b", "neither", "kappa", "ci_low", "ci_high", "turns_difference",
-            "difference_low", "difference_high", "difference_95", "reason",
+            "a",
+            "b",
+            "n",
+            "both",
+            "only_a",
+            "only_b",
+            "neither",
+            "kappa",
+            "ci_low",
+            "ci_high",
+            "turns_difference",
+            "difference_low",
+            "difference_high",
+            "difference_95",
+            "reason",
         ];
         let mut t = Table::new("agreement", &columns);
         for a in &self.agreement {
