@@ -9,7 +9,7 @@ mod cells;
 mod drift;
 mod findings;
 mod formats;
-mod pages;
+pub mod pages;
 mod persona_map;
 mod plan;
 mod prompts;
