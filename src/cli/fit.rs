@@ -1,19 +1,18 @@
 //! `fit`: probes of labelled rows at every site, each score beside its null, its interval and the wording.
 
-mod input;
 mod labels;
 mod tables;
 
 use super::WorkArgs;
 use super::out::say;
 use super::progress::Bar;
+use super::rows::{Named, Rows};
 use crate::analysis::probe::{Inner, Judged, Judging, Method, Plan, Settings, Shrinkage, inner, judge};
 use crate::axes::{Pick, Site};
 use crate::error::{Error, Result};
 use crate::store::{create_dir, write_atomic};
 use crate::unit::parallel;
 use crate::vectors::{About, Vector, encode};
-use input::{Named, Rows};
 use labels::Labels;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};

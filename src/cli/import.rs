@@ -12,7 +12,7 @@ const EXAMPLES: &str = r#"Examples:
   personascope import --acts hs.safetensors --keys keys.csv --layers hf --n-layers 32 --axes row,layer,d --out store
   personascope import --acts cache.npz --keys keys.csv --layers tl --pick last_prompt --out store
   personascope import --acts old/activations.safetensors --keys old/rows.csv --layers sites --out store
-  personascope analyse store --contrast persona=evil,good --group question --out results
+  personascope analyze store --contrast persona=evil,good --group question --out results
 
 Arrays are [row, d] with a name for each layer (layer_3, hidden_states.3, blocks.3.hook_resid_post), or one with a dimension
 of layers and --axes; f16, bf16, f32 or f64. Keys are a CSV file with a header and a line for each row, in their order.

@@ -3,7 +3,7 @@
 //! Exit codes: 0 done, 1 ran but a check failed, 2 could not run.
 
 mod adapters;
-mod analyse;
+mod analyze;
 mod bench;
 mod capture;
 mod chatting;
@@ -19,6 +19,7 @@ mod out;
 mod parity;
 mod persona;
 mod progress;
+mod rows;
 mod score;
 mod shown;
 mod steer;
@@ -51,7 +52,7 @@ const EXAMPLES: &str = "Examples:
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
   personascope inspect acts                                                  what it holds, and whether it is sound
-  personascope analyse acts --contrast persona=evil,good --group question --out results
+  personascope analyze acts --contrast persona=evil,good --group question --out results
   personascope persona import traits/calm.json --out calm                    prompts of persona files, for capture
   personascope score --replies replies.jsonl --lexicon markers.toml --out scores.csv
   personascope convert directions.safetensors --to llamacpp-gguf --out evil.gguf
@@ -74,8 +75,9 @@ enum Command {
     CaptureMerge(capture::MergeArgs),
     /// Take means, variances and projections of stored rows, by group
     Moments(moments::MomentsArgs),
-    /// Contrasts and maps of a store, with null and interval
-    Analyse(analyse::AnalyseArgs),
+    /// Analyses with null and interval: of a store, or of arrays and tables made elsewhere
+    #[command(visible_alias = "analyse")]
+    Analyze(Box<analyze::AnalyzeArgs>),
     /// Fit probes on labelled rows, and judge them
     Fit(Box<fit::FitArgs>),
     /// Write a store, or some of it, as npz, csv, safetensors or parquet
@@ -179,7 +181,7 @@ pub fn main() -> ExitCode {
         Command::Capture(args) => capture::capture(*args),
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),
-        Command::Analyse(args) => analyse::analyse(args),
+        Command::Analyze(args) => analyze::analyze(*args),
         Command::Fit(args) => fit::fit(*args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),

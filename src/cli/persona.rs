@@ -21,7 +21,7 @@ const EXAMPLES: &str = r#"Examples:
   personascope persona import roles/instructions --questions extraction_questions.jsonl --model-name Qwen --out roles
   personascope persona import traits/instructions/calm.json --out calm
   personascope capture --prompts calm/prompts.jsonl --sites resid_post.all --pick last_prompt --out acts
-  personascope analyse acts --contrast polarity=pos,neg --group group --out results
+  personascope analyze acts --contrast polarity=pos,neg --group group --out results
 
 `import` knows a file by what is in it: role and trait files of the Assistant Axis and of Persona Vectors, yes/no statement
 sets, pairs (JSON lines or CSV with pos, neg and group) and cards. It writes DIR/prompts.jsonl, whose lines have the columns

@@ -5,7 +5,7 @@ mod free;
 mod planted;
 
 use super::cells::{estimate, mean, num, row, rows, said};
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::spec::Drift as Settings;
 use super::work::{Work, drawing};
@@ -43,7 +43,7 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     Ok(stages)
 }
 
-pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let seed = plan.spec.seed;
     let options =
         DriftOptions { train_fraction: s.train_fraction, bootstrap: s.bootstrap, permutations: s.permutations, seed };
@@ -71,11 +71,12 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let (fractions, projections) = free::run(plan, s, work, axis.as_ref())?;
     let tables = vec![scores, planted_turns, fractions, projections];
     let page = draw::page(&plan.spec.stem, s, &tables)?;
-    Ok(Found {
+    Ok(Parts {
         vectors: found.iter().filter_map(|d| d.axis.clone()).collect(),
         summary: summary(s, &tables),
         pages: vec![(page, vec!["scores", "planted_turns", "free_turns", "free_projections"])],
         tables,
+        ..Parts::default()
     })
 }
 

@@ -38,35 +38,46 @@ pub struct Findings {
     pub provenance: Value,
 }
 
-/// What a kind of probe hands back: tables, and what is drawn from them.
+/// What a kind of probe or an analysis hands back: tables, and what is drawn from them.
 #[derive(Default)]
-pub(super) struct Found {
+pub struct Parts {
     pub tables: Vec<Table>,
     pub vectors: Vec<Direction>,
     /// Pages, whose description is the caption, with the tables they are drawn from.
     pub pages: Vec<(Page, Vec<&'static str>)>,
     pub summary: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
-pub(super) fn assemble(plan: &Plan, found: Found, work: Work<'_, '_>) -> Result<Findings> {
-    let mut figures = Vec::with_capacity(found.pages.len());
-    for (page, tables) in found.pages {
-        let figure = page.draw()?;
-        let tables = tables.into_iter().map(String::from).collect();
-        figures.push(Drawn { name: page.name, figure, caption: page.desc, tables });
+impl Parts {
+    /// Draws the pages; `provenance` is what `run.json` records, to which the sizes of the tables are added.
+    ///
+    /// # Errors
+    /// A page that cannot be drawn.
+    pub fn findings(self, stem: &str, question: &str, mut provenance: Value) -> Result<Findings> {
+        let mut figures = Vec::with_capacity(self.pages.len());
+        for (page, tables) in self.pages {
+            let figure = page.draw()?;
+            let tables = tables.into_iter().map(String::from).collect();
+            figures.push(Drawn { name: page.name, figure, caption: page.desc, tables });
+        }
+        provenance["table_rows"] = self.tables.iter().map(|t| (t.name.clone(), json!(t.rows.len()))).collect();
+        Ok(Findings {
+            stem: stem.into(),
+            question: question.into(),
+            tables: self.tables,
+            vectors: self.vectors,
+            figures,
+            summary: self.summary,
+            warnings: self.warnings,
+            tally: Tally::default(),
+            provenance,
+        })
     }
-    let rows: Value = found.tables.iter().map(|t| (t.name.clone(), json!(t.rows.len()))).collect();
-    let mut provenance = plan.provenance().clone();
-    provenance["table_rows"] = rows;
-    Ok(Findings {
-        stem: plan.spec.stem.clone(),
-        question: plan.spec.question.clone(),
-        tables: found.tables,
-        vectors: found.vectors,
-        figures,
-        summary: found.summary,
-        warnings: work.warnings,
-        tally: work.tally,
-        provenance,
-    })
+}
+
+pub(super) fn assemble(plan: &Plan, mut found: Parts, work: Work<'_, '_>) -> Result<Findings> {
+    found.warnings.splice(0..0, work.warnings);
+    let findings = found.findings(&plan.spec.stem, &plan.spec.question, plan.provenance().clone())?;
+    Ok(Findings { tally: work.tally, ..findings })
 }

@@ -16,7 +16,7 @@ pub(super) mod tunes;
 #[cfg(test)]
 mod tests;
 
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::spec::Formats as Settings;
 use super::work::Work;
@@ -163,7 +163,7 @@ fn check(s: &Settings) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let cast = Cast::new(s, plan.spec.seed)?;
     let tunes = tunes::tunes(s, work.model, work.threads())?;
     // The model of a plan is shared; adapters are added to another copy of it.
@@ -183,7 +183,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     })?;
     let page = draw::page(&plan.spec.stem, s, &cast, &tables);
     let drawn = vec!["perplexity", "expression", "questions"];
-    Ok(Found { summary: summary::summary(s, &cast, &tables), pages: vec![(page, drawn)], tables, ..Found::default() })
+    Ok(Parts { summary: summary::summary(s, &cast, &tables), pages: vec![(page, drawn)], tables, ..Parts::default() })
 }
 
 /// The table with a name.

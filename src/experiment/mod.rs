@@ -8,6 +8,7 @@ mod cells;
 mod drift;
 mod findings;
 mod formats;
+mod pages;
 mod persona_map;
 mod plan;
 mod prompts;
@@ -20,7 +21,7 @@ mod voice;
 mod work;
 mod write;
 
-pub use findings::{Drawn, Findings};
+pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers, Voice};

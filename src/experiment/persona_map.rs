@@ -3,7 +3,7 @@
 pub(super) mod draw;
 
 use super::cells::{estimate, num, round, row, said};
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::prompts::{Prompt, default_prompts, questions};
 use super::spec::PersonaMap as Settings;
@@ -57,7 +57,7 @@ fn prompts(plan: &Plan, s: &Settings, model: &Model, threads: usize) -> Result<(
     Ok((roles, default_prompts(model, &world.assistant().name, &questions, s.default_replies)?))
 }
 
-pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let (world, seed) = (World::toyworld(), plan.spec.seed);
     let (roles, default) = prompts(plan, s, work.model, work.threads())?;
     let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
@@ -97,11 +97,12 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         people_table(world, &maps),
     ];
     let page = draw::page(&plan.spec.stem, &s.site.to_string(), &tables, n_default)?;
-    Ok(Found {
+    Ok(Parts {
         vectors: maps.iter().map(|m| m.axis.clone()).collect(),
         summary: summary(&s.site.to_string(), &tables, n_default),
         pages: vec![(page, vec!["axes", "axis", "correlations", "scores", "people"])],
         tables,
+        ..Parts::default()
     })
 }
 

@@ -3,7 +3,7 @@
 mod draw;
 
 use super::cells::{estimate, num, round, row, said};
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::prompts::{Question, questions};
 use super::spec::Steering as Settings;
@@ -70,7 +70,7 @@ struct Condition {
     direction: Direction,
 }
 
-pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let (world, seed) = (World::toyworld(), plan.spec.seed);
     let traits = s.traits.iter().map(|t| world.trait_named(t)).collect::<Result<Vec<_>>>()?;
     let prompts = plan.persona_prompts(work.model, (s.group, s.personas), s.questions, work.threads())?;
@@ -101,11 +101,12 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     ];
     let page = draw::page(&plan.spec.stem, s, &site.to_string(), &tables)?;
     let vectors = conditions.iter().filter(|c| c.dose == 0.0).map(|c| c.direction.clone()).collect();
-    Ok(Found {
+    Ok(Parts {
         vectors,
         summary: summary(s, &site.to_string(), &tables),
         pages: vec![(page, vec!["doses", "thresholds"])],
         tables,
+        ..Parts::default()
     })
 }
 

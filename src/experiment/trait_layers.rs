@@ -4,7 +4,7 @@
 pub(super) mod draw;
 
 use super::cells::{estimate, mean, null, num, round, rows, said};
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::prompts::Prompt;
 use super::spec::TraitLayers;
@@ -40,7 +40,7 @@ pub(super) fn check(train_fraction: f64, folds: usize) -> Result<()> {
     need(folds >= 2, "folds", folds, "at least 2")
 }
 
-pub(super) fn run(plan: &Plan, s: &TraitLayers, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &TraitLayers, work: &mut Work<'_, '_>) -> Result<Parts> {
     let (world, seed) = (World::toyworld(), plan.spec.seed);
     let prompts = plan.persona_prompts(work.model, (s.group, s.personas), s.questions, work.threads())?;
     let before = last_prompts(plan, work, &prompts)?;
@@ -65,7 +65,7 @@ pub(super) fn run(plan: &Plan, s: &TraitLayers, work: &mut Work<'_, '_>) -> Resu
     })?;
     let layers = sweep_table("layers", &sweeps);
     let vectors = sweeps.iter().flat_map(|s| s.layers.iter().filter_map(|l| l.direction.clone())).collect();
-    let mut found = Found { vectors, summary: summary(&layers, &expression), ..Found::default() };
+    let mut found = Parts { vectors, summary: summary(&layers, &expression), ..Parts::default() };
     for (pick, suffix) in [(Pick::LastPrompt, ""), (Pick::MeanResponse, "_replies")] {
         let page = draw::page(&format!("{}{suffix}", plan.spec.stem), pick.name(), &layers)?;
         found.pages.push((page, vec!["layers"]));

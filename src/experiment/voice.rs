@@ -15,7 +15,7 @@ mod talk;
 mod tests;
 mod tunes;
 
-use super::findings::Found;
+use super::findings::Parts;
 use super::plan::{Plan, Stage, need};
 use super::spec::Voice as Settings;
 use super::work::{Work, drawing};
@@ -175,7 +175,7 @@ fn chain(s: &Settings, cast: &Cast) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Found> {
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let cast = Cast::new(s)?;
     let planted = instruments::Planted::make(plan, s, &cast, work.model, work.threads())?;
     let (instruments, tested, ceiling) = instruments::fit(plan, s, &cast, &planted, work)?;
@@ -200,10 +200,11 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let held = kept::held(s, plan.spec.seed, &values);
     let tables = vec![turns, over, held, tested, training];
     let page = draw::page(&plan.spec.stem, s, &cast, &tables);
-    Ok(Found {
+    Ok(Parts {
         vectors: instruments.into_iter().flat_map(|i| [i.before, i.over]).collect(),
         summary: summary::summary(s, &cast, &tables),
         pages: vec![(page, vec!["turns", "over_base", "held", "instruments"])],
         tables,
+        ..Parts::default()
     })
 }

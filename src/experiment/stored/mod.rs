@@ -6,18 +6,14 @@ mod contrast;
 mod draw;
 mod map;
 
-use super::findings::{Drawn, Findings};
+use super::findings::{Findings, Parts};
 use crate::analysis::map::MapOptions;
 use crate::analysis::sweep::SweepOptions;
 use crate::axes::{Pick, Site};
-use crate::direction::Direction;
 use crate::error::{Error, Result};
-use crate::figures::Page;
 use crate::store::formats::runs;
 use crate::store::manifest::Width;
 use crate::store::{Keys, Store};
-use crate::table::Table;
-use crate::unit::Tally;
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::str::FromStr;
@@ -89,33 +85,7 @@ pub fn analyse(store: &Store, ask: &Analysis, progress: &(dyn Fn(u64) + Sync)) -
     if found.tables.is_empty() {
         return Err(Error::refused("nothing is asked of the store", "give --contrast COLUMN=A,B or --map COLUMN"));
     }
-    let mut figures = Vec::new();
-    for (page, tables) in found.pages {
-        let figure = page.draw()?;
-        let tables = tables.iter().map(ToString::to_string).collect();
-        figures.push(Drawn { name: page.name, figure, caption: page.desc, tables });
-    }
-    Ok(Findings {
-        stem: "analysis".into(),
-        question: "What do the rows of this store say about their groups?".into(),
-        provenance: provenance(store, ask, &found.tables),
-        tables: found.tables,
-        vectors: found.vectors,
-        figures,
-        summary: found.summary,
-        warnings: found.warnings,
-        tally: Tally::default(),
-    })
-}
-
-/// What the analyses add to the findings.
-#[derive(Default)]
-struct Parts {
-    tables: Vec<Table>,
-    vectors: Vec<Direction>,
-    pages: Vec<(Page, Vec<&'static str>)>,
-    summary: Vec<String>,
-    warnings: Vec<String>,
+    found.findings("analysis", "What do the rows of this store say about their groups?", provenance(store, ask))
 }
 
 /// The rows for which `kept` holds, as runs and one by one.
@@ -151,7 +121,7 @@ fn groups_of(keys: &Keys, column: &str, rows: &[usize]) -> Result<Vec<String>> {
     Ok(groups)
 }
 
-fn provenance(store: &Store, ask: &Analysis, tables: &[Table]) -> Value {
+fn provenance(store: &Store, ask: &Analysis) -> Value {
     let (run, m) = (store.run(), &store.manifest);
     let o = &ask.sweep;
     let contrasts: Vec<Value> = ask
@@ -160,9 +130,8 @@ fn provenance(store: &Store, ask: &Analysis, tables: &[Table]) -> Value {
         .map(|c| json!({ "column": c.column, "positive": c.positive, "negative": c.negative }))
         .collect();
     let sites: Vec<String> = ask.sites.iter().map(|w| w.site.to_string()).collect();
-    let rows: Value = tables.iter().map(|t| (t.name.clone(), json!(t.rows.len()))).collect();
     json!({
-        "command": "analyse",
+        "command": "analyze",
         "personascope": env!("CARGO_PKG_VERSION"),
         "store": { "command": run["command"], "plan_hash": m.plan_hash, "rows": m.rows, "dtype": m.dtype,
                    "convention": run["convention"] },
@@ -177,6 +146,5 @@ fn provenance(store: &Store, ask: &Analysis, tables: &[Table]) -> Value {
         "folds": o.folds,
         "bootstrap": o.bootstrap,
         "permutations": o.permutations,
-        "table_rows": rows,
     })
 }

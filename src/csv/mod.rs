@@ -1,5 +1,9 @@
 //! CSV as RFC 4180 has it, record by record: quotes, quoted commas and line breaks, either line end.
 
+mod columns;
+
+pub use columns::Columns;
+
 use crate::error::{Error, Result};
 use std::io::BufRead;
 

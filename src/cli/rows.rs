@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Other rows by a name.
 #[derive(Clone, Debug)]
-pub(super) struct Named {
+pub struct Named {
     pub name: String,
     pub path: PathBuf,
     pub labels: PathBuf,
@@ -35,7 +35,7 @@ impl FromStr for Named {
 }
 
 /// Rows that can be loaded site by site.
-pub(super) struct Rows {
+pub struct Rows {
     pub sites: Vec<Site>,
     pub count: usize,
     pub warnings: Vec<String>,

@@ -1,22 +1,22 @@
-//! `analyse`: the shipped analyses on a store, captured or imported.
+//! `analyze DIR`: the shipped analyses on a store, captured or imported.
 
-use super::WorkArgs;
-use super::out::say;
-use super::progress::Bar;
 use crate::analysis::map::MapOptions;
 use crate::analysis::sweep::SweepOptions;
 use crate::axes::{Pick, Site};
+use crate::cli::WorkArgs;
+use crate::cli::out::say;
+use crate::cli::progress::Bar;
 use crate::error::{Error, Result};
 use crate::experiment::{Analysis, Contrast, Exports, Mapped, analyse as run, write_to};
 use crate::store::{Store, create_dir};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-const EXAMPLES: &str = r#"Examples:
-  personascope analyse acts --contrast persona=evil,good --group question --out results
-  personascope analyse acts --contrast persona=evil,good --sites resid_post.10..20 --out results
-  personascope analyse acts --map persona --out map
-  personascope analyse acts --map persona --default assistant --site resid_post.14 --out map
+pub const EXAMPLES: &str = r#"Examples:
+  personascope analyze acts --contrast persona=evil,good --group question --out results
+  personascope analyze acts --contrast persona=evil,good --sites resid_post.10..20 --out results
+  personascope analyze acts --map persona --out map
+  personascope analyze acts --map persona --default assistant --site resid_post.14 --out map
 
 --contrast fits a contrast vector per site on some groups and scores it on others, beside shuffled labels, with an interval:
 layers.csv, contrast.svg, directions.safetensors. Groups are kept together when rows are split and resampled: name the column
@@ -24,8 +24,7 @@ whose values are independent (--group question where every question was asked un
 the means by a column, with their null: axes.csv, dimensions.csv, scores.csv, map.svg."#;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub struct AnalyseArgs {
+pub struct StoreArgs {
     /// A folder that `capture` or `import` wrote
     #[arg(value_name = "DIR")]
     store: PathBuf,
@@ -75,7 +74,7 @@ pub struct AnalyseArgs {
     work: WorkArgs,
 }
 
-pub fn analyse(args: AnalyseArgs) -> Result<bool> {
+pub fn store(args: StoreArgs) -> Result<bool> {
     if args.contrast.is_empty() && args.map.is_none() {
         return Err(Error::refused("nothing is asked of the store", "give --contrast COLUMN=A,B or --map COLUMN"));
     }

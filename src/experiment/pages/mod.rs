@@ -1,0 +1,1 @@
+//! Figures of analyses, drawn from their tables: by a probe that made the numbers, or by the command that read them.
