@@ -1,6 +1,7 @@
 //! How many dimensions the roles span.
 
 use super::twonn::{TwoNn, twonn};
+use super::vectors::MOST_PAIRED;
 use crate::analysis::interval::Interval;
 use crate::analysis::pca::{NullSpectrum, Pca};
 use crate::analysis::resampled::jackknife;
@@ -34,7 +35,7 @@ pub fn dimension(pca: &Pca, null: &NullSpectrum, seed: u64) -> Dimension {
         elbow: elbow(ratio),
         above_null: ratio.iter().zip(&null.ratio_hi).take_while(|(r, n)| r > n).count(),
         participation_ratio: pr,
-        participation: participation(pca.scores.view(), pr),
+        participation: (pca.scores.nrows() <= MOST_PAIRED).then(|| participation(pca.scores.view(), pr)).flatten(),
         twonn: twonn(pca.scores.view(), seed),
     }
 }

@@ -1,6 +1,6 @@
 //! Who is near whom: cosines between centred role vectors, and with directions of traits.
 
-use super::vectors::Kind;
+use super::vectors::{Kind, MOST_PAIRED};
 use super::{Shape, cosine};
 use crate::table::{Cell, Table};
 
@@ -15,8 +15,11 @@ pub struct Neighbours {
 
 /// The `k` nearest roles, and the `k` nearest traits where there are any, of every role, of the default and of every
 /// trait. Roles and the default are relative to the mean of the roles; traits are directions already. Equal cosines
-/// stand in the order of their names.
+/// stand in the order of their names. Nothing where there are more than [`MOST_PAIRED`] roles.
 pub fn neighbours(shape: &Shape, k: usize) -> Vec<Neighbours> {
+    if shape.roles.len() > MOST_PAIRED {
+        return Vec::new();
+    }
     let roles = shape.roles.iter().zip(shape.points.rows()).map(|(n, v)| (Kind::Role, n.as_str(), v.to_vec()));
     let default = shape.default.iter().map(|d| (Kind::Default, d.name.as_str(), d.point.to_vec()));
     let traits = shape.traits.iter().zip(shape.directions.rows()).map(|(n, v)| (Kind::Trait, n.as_str(), v.to_vec()));
@@ -43,11 +46,11 @@ pub fn neighbours(shape: &Shape, k: usize) -> Vec<Neighbours> {
 }
 
 /// One row per neighbour: `kind` and `neighbour_kind` are role, default or trait; `rank` counts from 1.
-pub fn neighbour_table(of: &[(&str, Vec<Neighbours>)]) -> Table {
+pub fn neighbour_table(of: &[(&str, &[Neighbours])]) -> Table {
     let columns = ["site", "name", "kind", "neighbour_kind", "rank", "neighbour", "cosine"];
     let mut table = Table::new("neighbours", &columns);
     for (site, all) in of {
-        for one in all {
+        for one in *all {
             let mut rank = (Kind::Default, 0);
             for (kind, name, cosine) in &one.nearest {
                 rank = (*kind, if rank.0 == *kind { rank.1 + 1 } else { 1 });

@@ -188,7 +188,7 @@ fn neighbours_are_by_centred_cosine_and_traits_are_directions() {
     // cos((1, 0.2), (0, 1)) = 0.2 / sqrt(1.04).
     let trait_of_b = &n[1].nearest[1];
     assert!(trait_of_b.1 == "upright" && (trait_of_b.2 - 0.2 / 1.04f64.sqrt()).abs() < 1e-6);
-    let t = neighbour_table(&[("s", n)]);
+    let t = neighbour_table(&[("s", &n)]);
     assert_eq!(t.rows.len(), 7);
     assert_eq!((t.text(6, "name"), t.text(6, "neighbour")), ("upright".into(), "b".into()));
 }

@@ -1,11 +1,15 @@
 //! What a map is made of: a vector for each role, those of the default persona, and directions of traits.
 
+use crate::acts::{Activations, RowKey};
 use crate::error::{Error, Result};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// More roles than this are not mapped: they are compared in pairs.
-pub const MOST_ROLES: usize = 5000;
+/// More roles than this are not mapped.
+pub const MOST_ROLES: usize = 10_000;
+/// Of more roles than this no pairs are compared: no neighbours, no interval of the participation ratio.
+pub const MOST_PAIRED: usize = 2000;
 
 /// What a row of the input stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +48,29 @@ pub struct RoleVectors {
 }
 
 impl RoleVectors {
+    /// The groups of activations as roles; `default` names the one that stands apart.
+    ///
+    /// # Errors
+    /// As [`RoleVectors::of`]; no such group.
+    pub fn of_groups(acts: &Activations, default: Option<&str>) -> Result<RoleVectors> {
+        if let Some(name) = default
+            && !acts.keys.iter().any(|k| k.group == name)
+        {
+            let mut names: Vec<&str> = acts.keys.iter().map(|k| k.group.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let known = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+            return Err(Error::refused(
+                format!("no rows of the default persona `{name}` among {} personas at {}", names.len(), acts.site),
+                format!("personas are {known}, ..."),
+            ));
+        }
+        let kind = |name: &str| if Some(name) == default { Kind::Default } else { Kind::Role };
+        let member = |k: &RowKey| Member { name: k.group.clone(), kind: kind(&k.group) };
+        let members: Vec<Member> = acts.keys.iter().map(member).collect();
+        RoleVectors::of(&acts.site.to_string(), acts.rows.view(), &members)
+    }
+
     /// Collects rows by role. The order of the rows changes nothing, not even the last bit.
     ///
     /// # Errors
@@ -124,8 +151,8 @@ fn enough(roles: &[String], site: &str) -> Result<()> {
 /// Sorts rows by their values, so that a sum over them has one order.
 fn in_order(rows: ArrayView2<f32>, list: &mut [usize]) {
     let by = |a: &usize, b: &usize| {
-        let pairs = rows.row(*a).into_iter().zip(rows.row(*b)).map(|(x, y)| x.total_cmp(y));
-        pairs.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+        let mut pairs = rows.row(*a).into_iter().zip(rows.row(*b)).map(|(x, y)| x.total_cmp(y));
+        pairs.find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     };
     list.sort_by(by);
 }
