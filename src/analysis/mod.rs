@@ -4,8 +4,10 @@
 
 pub mod clustered;
 pub mod contrast;
+pub mod decoder;
 pub mod dose;
 pub mod drift;
+pub mod hidden;
 pub mod interval;
 pub mod map;
 pub mod nulls;

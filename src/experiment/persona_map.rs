@@ -51,14 +51,14 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
 }
 
 fn prompts(plan: &Plan, s: &Settings, model: &Model, threads: usize) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
-    let world = World::toyworld();
+    let world = plan.world;
     let roles = plan.persona_prompts(model, (s.group, s.personas), s.questions, threads)?;
     let questions = questions(world, plan.spec.seed, s.questions)?;
     Ok((roles, default_prompts(model, &world.assistant().name, &questions, s.default_replies)?))
 }
 
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
-    let (world, seed) = (World::toyworld(), plan.spec.seed);
+    let (world, seed) = (plan.world, plan.spec.seed);
     let (roles, default) = prompts(plan, s, work.model, work.threads())?;
     let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
     let role_replies = work.replies("replies", &roles, seed, &drawing)?;

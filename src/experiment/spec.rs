@@ -41,6 +41,11 @@ pub enum Settings {
 const KINDS: [&str; 6] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice"];
 
 impl Settings {
+    /// Whether the kind runs on every shipped model, and not on the default one alone.
+    pub(super) fn any_world(&self) -> bool {
+        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_))
+    }
+
     /// The kind, as probe files name it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -161,8 +166,34 @@ pub struct Drift {
     /// Conversations that the model leads freely, for each hazard of the world.
     pub chats: usize,
     pub chat_turns: usize,
+    /// What the user talks about with the default assistant; the first is what it is calibrated on.
+    pub domains: Vec<Domain>,
+    /// Conversations of the default assistant in each domain.
+    pub domain_chats: usize,
+    /// Planted conversations of each person that the decoder of states is made from.
+    pub decoder_chats: usize,
     pub max_new_tokens: usize,
     pub temperature: f64,
+}
+
+/// What a user talks about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    pub name: String,
+    /// Share of questions on topics of the soul; others are on plain ones.
+    #[serde(default)]
+    pub soul: f64,
+    /// Share of questions about the speaker.
+    #[serde(default)]
+    pub about_itself: f64,
+}
+
+impl Domain {
+    /// A domain by its shares.
+    pub fn new(name: &str, soul: f64, about_itself: f64) -> Domain {
+        Domain { name: name.into(), soul, about_itself }
+    }
 }
 
 impl Default for Drift {
@@ -179,6 +210,14 @@ impl Default for Drift {
             permutations: 200,
             chats: 160,
             chat_turns: 8,
+            domains: vec![
+                Domain::new("plain topics", 0.0, 0.0),
+                Domain::new("about itself", 0.0, 1.0),
+                Domain::new("half of the soul", 0.5, 0.0),
+                Domain::new("topics of the soul", 1.0, 0.0),
+            ],
+            domain_chats: 80,
+            decoder_chats: 3,
             max_new_tokens: 72,
             temperature: 1.0,
         }

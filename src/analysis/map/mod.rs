@@ -17,7 +17,7 @@ pub use covariate::{Correlation, Covariate, correlate, correlation_table};
 pub use place::{Place, place};
 pub use scaling::Scaling;
 pub use shape::{DefaultPersona, Line, Shape, shape};
-pub use tables::{axis_table, dimension_table, loading_table, place_table, variance_table};
+pub use tables::{axis_table, dimension_table, loading_table, map_tables, place_table, variance_table};
 pub use vectors::{Kind, Member, RoleVectors};
 
 /// How a map is made.

@@ -1,9 +1,29 @@
 //! Maps as tables.
 
 use super::Shape;
+use super::density::density_table;
+use super::neighbours::{Neighbours, neighbour_table, neighbours};
 use super::dimension::SHARES;
 use super::place::Place;
 use crate::table::{Cell, Table};
+
+/// All tables of maps, with the `near` nearest of everybody: `variance`, `axis`, `place`, `dimension`, `loadings`,
+/// `neighbours`, and `density` of the site `drawn` alone.
+pub fn map_tables(shapes: &[&Shape], near: usize, drawn: &str) -> Vec<Table> {
+    let near: Vec<Vec<Neighbours>> = shapes.iter().map(|s| neighbours(s, near)).collect();
+    let near: Vec<(&str, &[Neighbours])> =
+        shapes.iter().zip(&near).map(|(s, n)| (s.site.as_str(), n.as_slice())).collect();
+    let drawn: Vec<&Shape> = shapes.iter().copied().filter(|s| s.site == drawn).collect();
+    vec![
+        variance_table(shapes),
+        axis_table(shapes),
+        place_table(shapes),
+        dimension_table(shapes),
+        loading_table(shapes),
+        neighbour_table(&near),
+        density_table(&drawn),
+    ]
+}
 
 /// One row per site and component: its variance (n - 1 below the line), its share of the total, the sum of shares up to
 /// it, and the share that shuffled coordinates give.

@@ -127,6 +127,13 @@ impl RoleVectors {
         })
     }
 
+    /// Whether all roles are the same, up to rounding.
+    pub fn is_flat(&self) -> bool {
+        let size = self.vectors.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+        let first = self.vectors.row(0);
+        self.vectors.rows().into_iter().all(|r| r.iter().zip(&first).all(|(a, b)| (a - b).abs() <= 1e-12 * size))
+    }
+
     /// The mean of the default's rows; `None` without any.
     pub fn default_mean(&self) -> Option<Array1<f64>> {
         self.default.mean_axis(Axis(0))
