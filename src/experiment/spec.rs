@@ -117,8 +117,8 @@ pub struct PersonaMap {
     /// Draws of the null spectrum.
     pub null_draws: usize,
     pub bootstrap: usize,
-    /// Resamples of the personas behind the interval of the cosine with PC1; each is a decomposition.
-    pub axis_bootstrap: usize,
+    /// Neighbours of each role, and of each trait, that are told.
+    pub neighbours: usize,
     pub permutations: usize,
     /// Splits behind the reliability of the assistant axis.
     pub halves: usize,
@@ -139,7 +139,7 @@ impl Default for PersonaMap {
             components: 10,
             null_draws: 50,
             bootstrap: 1000,
-            axis_bootstrap: 200,
+            neighbours: 5,
             permutations: 500,
             halves: 100,
         }

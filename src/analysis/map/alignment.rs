@@ -64,12 +64,8 @@ const SHUFFLED: &str = "null: the roles of one map shuffled";
 /// # Errors
 /// Fewer than four roles in common, or roles that do not differ.
 pub fn align(a: &Shape, b: &Shape, options: &MapOptions) -> Result<Alignment> {
-    let common: Vec<(usize, usize)> = a
-        .roles
-        .iter()
-        .enumerate()
-        .filter_map(|(i, r)| Some((i, b.roles.binary_search(r).ok()?)))
-        .collect();
+    let common: Vec<(usize, usize)> =
+        a.roles.iter().enumerate().filter_map(|(i, r)| Some((i, b.roles.binary_search(r).ok()?))).collect();
     if common.len() < 4 {
         return Err(Error::refused(
             format!("{} roles are in both maps; four are the least", common.len()),
@@ -334,7 +330,8 @@ fn singular(m: &Array2<f64>) -> Vec<f64> {
 /// One row per pair of sites and quantity.
 pub fn alignment_table(of: &[Alignment]) -> Table {
     let columns = ["site", "other_site", "quantity", "component", "value", "ci_low", "ci_high"];
-    let mut table = Table::new("alignment", &[&columns[..], &["null_mean", "null_95", "p_value", "n", "reason"]].concat());
+    let mut table =
+        Table::new("alignment", &[&columns[..], &["null_mean", "null_95", "p_value", "n", "reason"]].concat());
     for a in of {
         for q in &a.quantities {
             let mut row: Vec<Cell> = vec![a.site.clone().into(), a.other_site.clone().into(), q.name.into()];

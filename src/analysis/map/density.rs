@@ -31,8 +31,7 @@ pub fn density(points: &[(f64, f64)]) -> Option<Density> {
         return None;
     }
     let grid = |of: &dyn Fn(&(f64, f64)) -> f64, width: f64| -> Vec<f64> {
-        let (lo, hi) =
-            points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (lo, hi) = points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let (lo, hi) = (lo - 2.5 * width, hi + 2.5 * width);
         (0..GRID).map(|i| lo + (hi - lo) * i as f64 / (GRID - 1) as f64).collect()
     };

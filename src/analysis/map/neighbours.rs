@@ -36,11 +36,7 @@ pub fn neighbours(shape: &Shape, k: usize) -> Vec<Neighbours> {
             near.truncate(k);
             near
         };
-        Neighbours {
-            name: all[i].1.into(),
-            kind: all[i].0,
-            nearest: [near(Kind::Role), near(Kind::Trait)].concat(),
-        }
+        Neighbours { name: all[i].1.into(), kind: all[i].0, nearest: [near(Kind::Role), near(Kind::Trait)].concat() }
     };
     (0..all.len()).map(of).collect()
 }

@@ -164,8 +164,7 @@ fn default_persona(vectors: &RoleVectors, fitted: &Fitted, mean: Array1<f64>, o:
     let axis = &mean - &roles_mean;
     let scaled_axis = fitted.units(axis.clone());
     let unit = &scaled_axis / (scaled_axis.dot(&scaled_axis).sqrt() + EPSILON);
-    let projections: Vec<f64> =
-        vectors.vectors.rows().into_iter().map(|v| fitted.projected(v).dot(&unit)).collect();
+    let projections: Vec<f64> = vectors.vectors.rows().into_iter().map(|v| fitted.projected(v).dot(&unit)).collect();
     let projection = fitted.projected(mean.view()).dot(&unit);
     DefaultPersona {
         name: vectors.default_name.clone(),
@@ -229,7 +228,8 @@ fn cosine_interval(pca: &Pca, default: &DefaultPersona, o: &MapOptions, site: &s
 
 /// The leading eigenvector of a symmetric matrix.
 fn leading(m: &Array2<f64>) -> Option<Array1<f64>> {
-    let eigen = faer::Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[[i, j]]).self_adjoint_eigen(faer::Side::Lower).ok()?;
+    let eigen =
+        faer::Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[[i, j]]).self_adjoint_eigen(faer::Side::Lower).ok()?;
     let last = m.nrows().checked_sub(1)?;
     Some((0..m.nrows()).map(|i| eigen.U()[(i, last)]).collect())
 }

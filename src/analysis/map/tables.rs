@@ -2,8 +2,8 @@
 
 use super::Shape;
 use super::density::density_table;
-use super::neighbours::{Neighbours, neighbour_table, neighbours};
 use super::dimension::SHARES;
+use super::neighbours::{Neighbours, neighbour_table, neighbours};
 use super::place::Place;
 use crate::table::{Cell, Table};
 

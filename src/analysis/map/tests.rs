@@ -76,7 +76,10 @@ fn the_published_formulas_hold_on_a_small_array_by_hand() {
     // (8 + 6)^2 / (64 + 36).
     assert!((s.dimension.participation_ratio - 1.96).abs() < 1e-12);
     let axis = axis_table(&[&s]);
-    assert_eq!((axis.text(0, "role"), axis.text(0, "is_default"), axis.text(0, "rows")), ("assistant".into(), "1".into(), "2".into()));
+    assert_eq!(
+        (axis.text(0, "role"), axis.text(0, "is_default"), axis.text(0, "rows")),
+        ("assistant".into(), "1".into(), "2".into())
+    );
     assert_eq!(axis.num(2, "rank_percentile"), Some(1.0));
 }
 
@@ -177,10 +180,9 @@ fn roles_that_are_alike_and_points_on_a_line_do_not_end_in_a_panic() {
 fn neighbours_are_by_centred_cosine_and_traits_are_directions() {
     // Centred: a (1,0), b (1,0.2), c (-2,-0.2) around the mean (10, 5).
     let rows = array![[11.0f32, 5.0], [11.0, 5.2], [8.0, 4.8], [0.0, 3.0]];
-    let members: Vec<Member> =
-        [("a", Kind::Role), ("b", Kind::Role), ("c", Kind::Role), ("upright", Kind::Trait)]
-            .map(|(n, kind)| Member { name: n.into(), kind })
-            .to_vec();
+    let members: Vec<Member> = [("a", Kind::Role), ("b", Kind::Role), ("c", Kind::Role), ("upright", Kind::Trait)]
+        .map(|(n, kind)| Member { name: n.into(), kind })
+        .to_vec();
     let s = shaped(&rows, &members, &QUICK);
     let n = neighbours(&s, 1);
     // cos(c, a) = -2 / 2.00998 = -0.99504 and cos(c, b) = -2.04 / (2.00998 * 1.01980) = -0.99524.
@@ -234,7 +236,9 @@ fn the_order_of_rows_and_a_common_offset_change_nothing() {
     let turned: Vec<Member> = back.iter().map(|&i| members[i].clone()).collect();
     let a = shaped(&rows, &members, &QUICK);
     let b = shaped(&rows.select(Axis(0), &back), &turned, &QUICK);
-    let csv = |s: &Shape| [variance_table(&[s]), axis_table(&[s]), place_table(&[s]), dimension_table(&[s])].map(|t| t.to_csv());
+    let csv = |s: &Shape| {
+        [variance_table(&[s]), axis_table(&[s]), place_table(&[s]), dimension_table(&[s])].map(|t| t.to_csv())
+    };
     assert_eq!(csv(&a), csv(&b));
     let moved = &rows + &Array1::from_elem(5, 64.0f32);
     let c = shaped(&moved, &members, &QUICK);

@@ -20,7 +20,11 @@ impl Labels {
         let table = columns(path)?;
         if table.rows() != rows {
             let reason = format!("it has {} lines and the arrays have {rows} rows", table.rows());
-            return Err(Error::format(path.display().to_string(), reason, "give every row one line, in the same order"));
+            return Err(Error::format(
+                path.display().to_string(),
+                reason,
+                "give every row one line, in the same order",
+            ));
         }
         let roles = table.text("role")?;
         let default = if table.has("is_default") { table.flags("is_default")? } else { vec![false; rows] };

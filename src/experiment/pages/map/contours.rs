@@ -36,9 +36,8 @@ fn level(grid: &Grid, at: f64) -> Vec<Vec<(f64, f64)>> {
     let mut pieces = Vec::new();
     for j in 1..grid.y.len() {
         for i in 1..grid.x.len() {
-            let corner = |di: usize, dj: usize| {
-                (grid.x[i - 1 + di], grid.y[j - 1 + dj], grid.values[j - 1 + dj][i - 1 + di])
-            };
+            let corner =
+                |di: usize, dj: usize| (grid.x[i - 1 + di], grid.y[j - 1 + dj], grid.values[j - 1 + dj][i - 1 + di]);
             let corners = [corner(0, 0), corner(1, 0), corner(1, 1), corner(0, 1)];
             let crossed = |k: usize| {
                 let (a, b) = (corners[k], corners[(k + 1) % 4]);

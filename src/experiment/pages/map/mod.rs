@@ -61,7 +61,7 @@ pub fn page(name: &str, site: &str, t: Tables<'_>, words: &Words<'_>) -> Result<
     let mut page = Page::new(name, "Persona space", caption(site, t, &people, &sites, words), Width::Page).row(
         3.1,
         vec![
-            Panel::new(format!("Roles at {}", short(site)), plane(site, t, &people, words)).share(1.25),
+            Panel::new(format!("Roles at {}", short(site)), scatter(site, t, &people, words.group)).share(1.25),
             Panel::new(format!("Variance at {}", short(site)), Plot::Curves(spectrum(site, t))),
         ],
     );
@@ -97,7 +97,8 @@ pub fn summary(site: &str, t: Tables<'_>) -> Vec<String> {
         count("dims_95"),
         count("dims_above_null"),
     ));
-    let of = |v: &str| said(estimate(t.dimension, d, v, &format!("{}_ci_low", stem(v)), &format!("{}_ci_high", stem(v))));
+    let of =
+        |v: &str| said(estimate(t.dimension, d, v, &format!("{}_ci_low", stem(v)), &format!("{}_ci_high", stem(v))));
     found.push(format!(
         "The participation ratio is {}, the local dimension by TwoNN {}.",
         of("participation_ratio"),
@@ -159,14 +160,19 @@ fn people(site: &str, loadings: &Table) -> Option<Vec<Person>> {
     Some(all)
 }
 
-fn plane(site: &str, t: Tables<'_>, people: &[Person], words: &Words<'_>) -> Plot {
+/// The plane of the first two components at a site, with roles coloured by `group`; `None` without a plane.
+pub fn plane(site: &str, t: Tables<'_>, group: &dyn Fn(&str) -> Option<String>) -> Option<Plot> {
+    Some(scatter(site, t, &people(site, t.loadings)?, group))
+}
+
+fn scatter(site: &str, t: Tables<'_>, people: &[Person], group: &dyn Fn(&str) -> Option<String>) -> Plot {
     let named = ends(people);
-    let grouped = people.iter().any(|p| (words.group)(&p.name).is_some());
+    let grouped = people.iter().any(|p| group(&p.name).is_some());
     let shaded = !grouped && people.iter().any(|p| p.axis.is_some());
     let dot = |p: &Person| match p.is_default {
         true => Dot { marker: Marker::Star, priority: 9, ..Dot::new(p.name.as_str(), p.x, p.y) },
         false => Dot {
-            group: (words.group)(&p.name),
+            group: group(&p.name),
             value: p.axis.filter(|_| shaded),
             named: named.contains(&p.name.as_str()),
             ..Dot::new(p.name.as_str(), p.x, p.y)
@@ -247,7 +253,8 @@ fn cosines(sites: &[String], t: Tables<'_>) -> Curves {
     };
     let halves = |r: usize| estimate(p, r, "halves_cosine", "halves_low", "halves_high");
     let random = |r: usize| {
-        p.num(r, "null_cosine_95").map(|hi| Estimate { value: hi / 1.96 * (2.0 / std::f64::consts::PI).sqrt(), interval: Some((0.0, hi)) })
+        p.num(r, "null_cosine_95")
+            .map(|hi| Estimate { value: hi / 1.96 * (2.0 / std::f64::consts::PI).sqrt(), interval: Some((0.0, hi)) })
     };
     let series = vec![
         curve("with PC1", &along(sites, t, "PC1", &with)).style(Style::Marked),
@@ -258,7 +265,8 @@ fn cosines(sites: &[String], t: Tables<'_>) -> Curves {
 }
 
 fn default_places(sites: &[String], t: Tables<'_>) -> Curves {
-    let value = |column: &'static str| move |r: usize| t.place.num(r, column).map(|value| Estimate { value, interval: None });
+    let value =
+        |column: &'static str| move |r: usize| t.place.num(r, column).map(|value| Estimate { value, interval: None });
     let (rank, range) = (value("default_rank_percentile"), value("default_range_distance"));
     let series = vec![
         curve("rank, axis", &along(sites, t, "assistant_axis", &rank)).style(Style::Marked).color(0),
