@@ -2,7 +2,7 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, formats, persona_map, steering, trait_layers, voice};
+use super::{drift, formats, persona_map, retention, steering, trait_layers, voice};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -55,6 +55,7 @@ impl Plan {
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
+            Settings::Retention(s) => &s.site.to_string(),
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
@@ -80,6 +81,7 @@ impl Plan {
             Settings::Steering(s) => steering::forecast(&plan, s, model)?,
             Settings::Formats(s) => formats::forecast(&plan, s, model)?,
             Settings::Voice(s) => voice::forecast(&plan, s, model)?,
+            Settings::Retention(s) => retention::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }

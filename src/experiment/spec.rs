@@ -35,15 +35,16 @@ pub enum Settings {
     Steering(Steering),
     Formats(Formats),
     Voice(Voice),
+    Retention(Retention),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 6] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice"];
+const KINDS: [&str; 7] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention"];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_))
+        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_))
     }
 
     /// The kind, as probe files name it.
@@ -55,6 +56,7 @@ impl Settings {
             Settings::Steering(_) => KINDS[3],
             Settings::Formats(_) => KINDS[4],
             Settings::Voice(_) => KINDS[5],
+            Settings::Retention(_) => KINDS[6],
         }
     }
 }
@@ -117,8 +119,8 @@ pub struct PersonaMap {
     /// Draws of the null spectrum.
     pub null_draws: usize,
     pub bootstrap: usize,
-    /// Resamples of the personas behind the interval of the cosine with PC1; each is a decomposition.
-    pub axis_bootstrap: usize,
+    /// Neighbours of each role, and of each trait, that are told.
+    pub neighbours: usize,
     pub permutations: usize,
     /// Splits behind the reliability of the assistant axis.
     pub halves: usize,
@@ -139,7 +141,7 @@ impl Default for PersonaMap {
             components: 10,
             null_draws: 50,
             bootstrap: 1000,
-            axis_bootstrap: 200,
+            neighbours: 5,
             permutations: 500,
             halves: 100,
         }
@@ -527,6 +529,7 @@ impl Spec {
             "steering" => read(place, text, Settings::Steering),
             "formats" => read(place, text, Settings::Formats),
             "voice" => read(place, text, Settings::Voice),
+            "retention" => read(place, text, Settings::Retention),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

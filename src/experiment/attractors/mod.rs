@@ -3,3 +3,5 @@
 
 mod arms;
 mod led;
+
+pub(super) use arms::taught;

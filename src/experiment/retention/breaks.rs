@@ -92,14 +92,7 @@ pub(super) fn retention(
 }
 
 /// How a persona broke at a turn: what its reply and its answer to the probe question show, the gravest first.
-fn mode(
-    taught: &[Taught],
-    talk: &Talk,
-    named: &[Vec<Identity>],
-    c: usize,
-    turn: usize,
-    world: &World,
-) -> &'static str {
+fn mode(taught: &[Taught], talk: &Talk, named: &[Vec<Identity>], c: usize, turn: usize, world: &World) -> &'static str {
     let who = &taught[c].who;
     let shown: Markers = world.markers(&talk.turns[turn].reply);
     let strange = shown.iter().filter(|t| !who.has(*t) && !world.assistant().has(*t));
@@ -130,7 +123,12 @@ pub(super) fn table(
     let mut table = Table::new("retention", &columns);
     for (i, run) in input.runs.iter().enumerate() {
         let mut row: Vec<Cell> = vec![run.run.clone().into(), run.group.clone().into(), run.turns.into()];
-        row.extend([run.tokens.into(), usize::from(run.broke).into(), run.mode.clone().into(), run.covariates[0].into()]);
+        row.extend([
+            run.tokens.into(),
+            usize::from(run.broke).into(),
+            run.mode.clone().into(),
+            run.covariates[0].into(),
+        ]);
         for definition in &input.definitions {
             let found = definition.ended[i];
             row.extend([found.map(|f| f.0).into(), found.map(|f| usize::from(f.1)).into()]);

@@ -65,9 +65,8 @@ pub(super) fn fit(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let (mut kept, places) = work.read("planted lessons", &held.talks, &[Part::Reply], &[s.site])?;
     let rows = kept.remove(0).1;
     // Conversations alternate between fitting and judging.
-    let side = |judging: bool| -> Vec<usize> {
-        (0..places.len()).filter(|r| (places[*r].talk % 2 == 1) == judging).collect()
-    };
+    let side =
+        |judging: bool| -> Vec<usize> { (0..places.len()).filter(|r| (places[*r].talk % 2 == 1) == judging).collect() };
     let label = |r: usize| if own(places[r].turn) { PERSONA } else { ASSISTANT };
     let text = |r: usize| held.talks[places[r].talk].turns[places[r].turn].reply.clone();
     let (fitting, judging) = (side(false), side(true));
@@ -108,7 +107,12 @@ pub(super) fn fit(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
 impl Instruments {
     /// The probability that each text is the persona's; a text of unknown words has a half.
     pub fn classify(&self, texts: &[String]) -> Result<Vec<f64>> {
-        let reply = |(i, text): (usize, &String)| Reply::of(&i.to_string(), text);
+        let reply = |(i, text): (usize, &String)| Reply {
+            id: i.to_string(),
+            text: text.clone(),
+            question: None,
+            columns: vec![],
+        };
         let replies: Vec<Reply> = texts.iter().enumerate().map(reply).collect();
         Ok(self.classifier.score(&replies)?.iter().map(|o| o.score().unwrap_or(0.5)).collect())
     }

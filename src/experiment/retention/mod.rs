@@ -23,15 +23,19 @@ use teach::Taught;
 
 /// The stages and their sizes.
 pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<Stage>> {
-    need(!s.lessons.is_empty() && s.lessons.iter().all(|k| *k > 0), "lessons", "0 or none", "numbers of messages from 1")?;
+    need(
+        !s.lessons.is_empty() && s.lessons.iter().all(|k| *k > 0),
+        "lessons",
+        "0 or none",
+        "numbers of messages from 1",
+    )?;
     need(s.chats >= 2, "chats", s.chats, "at least 2")?;
     need(s.turns >= 3, "turns", s.turns, "at least 3: a break is two replies out of persona")?;
     need(s.planted_chats >= 8, "planted_chats", s.planted_chats, "at least 8")?;
     let (taught, talks) = teach::all(plan, s, model)?;
     let drawing = drawing(model, s.temperature, s.max_new_tokens)?;
     let held = instruments::held(plan, s)?;
-    let mut stages =
-        vec![plan.captures("planted lessons", model, read(&held.talks, model, &[Part::Reply])?.0, false)];
+    let mut stages = vec![plan.captures("planted lessons", model, read(&held.talks, model, &[Part::Reply])?.0, false)];
     stages.extend(plan.led(model, &talks, s.turns, &drawing)?);
     let forks = taught.len() * s.turns;
     let longest = |i: usize| Item { tokens: vec![0; s.max_new_tokens.max(64)], id: i.to_string(), ..Item::default() };
