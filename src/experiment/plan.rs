@@ -194,7 +194,7 @@ impl Plan {
 }
 
 /// Tokens of a question with its header, for a forecast.
-const QUESTION: usize = 24;
+pub(super) const QUESTION: usize = 24;
 
 /// Checks that a number is what a setting may be.
 pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &str) -> Result<()> {

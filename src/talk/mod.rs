@@ -122,6 +122,11 @@ impl Talk {
         self.messages.len() - 2 * self.turns.len()
     }
 
+    /// The place of the reply of a turn among the messages.
+    pub fn reply_at(&self, turn: usize) -> usize {
+        self.before() + 2 * turn + 1
+    }
+
     /// The prompt in which a question stands in the place of the one of `turn`: what the conversation would have
     /// answered there. The conversation does not change. `None` where it does not fit.
     ///

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The looks: markers of the text, a classifier of its words, the projection of its activations. The first one counts.
 pub(super) const LOOKS: [&str; 3] = ["rule", "classifier", "projection"];
 
+/// Teaching is counted in tens of tokens: a hazard ratio of one token would not be seen beside 1.
+const TENS: f64 = 10.0;
+
 /// Of every reply of a conversation, whether it is the persona's by each look, and its place on the axis.
 pub(super) struct Judged {
     pub own: Vec<[bool; 3]>,
@@ -69,13 +72,14 @@ pub(super) fn retention(
     named: &[Vec<Identity>],
     world: &World,
 ) -> Retention {
-    let mut definitions: Vec<Definition> =
-        LOOKS.iter().map(|name| Definition { name: name.to_string(), ended: vec![] }).collect();
+    // The first look is the event itself.
+    let other = |name: &&str| Definition { name: name.to_string(), ended: vec![] };
+    let mut definitions: Vec<Definition> = LOOKS[1..].iter().map(other).collect();
     let mut runs = Vec::new();
     for (c, talk) in talks.iter().enumerate() {
         let Some((turns, broke)) = ended(&by(&judged[c], 0)) else { continue };
         for (look, definition) in definitions.iter_mut().enumerate() {
-            let found = ended(&by(&judged[c], look));
+            let found = ended(&by(&judged[c], look + 1));
             definition.ended.push(found.map(|(t, b)| (t as f64, b)));
         }
         runs.push(Run {
@@ -84,11 +88,22 @@ pub(super) fn retention(
             turns: turns as f64,
             tokens: Some(talk.turns[turns - 1].context as f64),
             broke,
-            covariates: vec![Some(taught[c].tokens as f64)],
+            covariates: vec![Some(taught[c].tokens as f64 / TENS)],
             mode: broke.then(|| mode(taught, talk, named, c, turns - 1, world).to_string()),
         });
     }
-    Retention { runs, covariates: vec!["teaching_tokens".into()], definitions }
+    Retention { runs, covariates: vec!["ten_teaching_tokens".into()], definitions }
+}
+
+/// The same runs twice: by what was taught, as groups; and all together, with what was taught as a number. Both at once
+/// would explain the same thing twice.
+pub(super) fn apart(input: &Retention) -> (Retention, Retention) {
+    let (mut groups, mut teaching) = (input.clone(), input.clone());
+    groups.covariates.clear();
+    groups.runs.iter_mut().for_each(|r| r.covariates.clear());
+    teaching.definitions.clear();
+    teaching.runs.iter_mut().for_each(|r| r.group = "all".into());
+    (groups, teaching)
 }
 
 /// How a persona broke at a turn: what its reply and its answer to the probe question show, the gravest first.
@@ -117,8 +132,8 @@ pub(super) fn table(
     world: &World,
 ) -> Table {
     let input = retention(taught, talks, judged, named, world);
-    let pairs: Vec<String> = LOOKS.iter().flat_map(|l| [format!("turns@{l}"), format!("event@{l}")]).collect();
-    let mut columns = vec!["run", "group", "turns", "tokens", "event", "mode", "teaching_tokens"];
+    let pairs: Vec<String> = LOOKS[1..].iter().flat_map(|l| [format!("turns@{l}"), format!("event@{l}")]).collect();
+    let mut columns = vec!["run", "group", "turns", "tokens", "event", "mode", "ten_teaching_tokens"];
     columns.extend(pairs.iter().map(String::as_str));
     let mut table = Table::new("retention", &columns);
     for (i, run) in input.runs.iter().enumerate() {

@@ -6,7 +6,7 @@ mod instruments;
 mod planted;
 mod teach;
 
-use super::cells::{distinct, estimate, rows, said};
+use super::cells::{distinct, estimate, num, round, rows, said};
 use super::findings::Parts;
 use super::pages;
 use super::plan::{Plan, Stage, need};
@@ -53,10 +53,15 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let judged = breaks::judge(plan, s, &taught, &talks, &instruments, work)?;
 
     let input = breaks::retention(&taught, &talks, &judged, &named, plan.world);
-    let found = survival::retention(&input, &Options { seed: plan.spec.seed, ..Options::default() })?;
+    let options = Options { seed: plan.spec.seed, ..Options::default() };
+    let (groups, teaching) = breaks::apart(&input);
+    let found = survival::retention(&groups, &options)?;
     let mut tables = found.tables();
     let survived = pages::retention::page(&plan.spec.stem, &tables)?;
     let mut summary = pages::retention::summary(&tables);
+    let of_teaching = survival::retention(&teaching, &options)?.tables();
+    tables
+        .extend(of_teaching.into_iter().filter(|t| t.name == "tests").map(|t| Table { name: "teaching".into(), ..t }));
     tables.push(planted::table(plan, &taught, &talks, &judged)?);
     tables.push(identity_table(&taught, &named)?);
     tables.push(instruments.table());
@@ -140,11 +145,19 @@ fn identity_table(taught: &[Taught], named: &[Vec<Identity>]) -> Result<Table> {
 fn planted_summary(tables: &[Table]) -> Vec<String> {
     let Some(planted) = tables.iter().find(|t| t.name == "planted") else { return vec![] };
     let mut all = Vec::new();
+    let teaching = tables.iter().find(|t| t.name == "teaching");
+    for (table, r) in teaching.iter().flat_map(|t| rows(t, &[("test", "cox")]).into_iter().map(move |r| (t, r))) {
+        all.push(format!(
+            "Ten tokens more of teaching multiply the hazard by {} ({}).",
+            said(estimate(table, r, "estimate", "ci_low", "ci_high")),
+            table.text(r, "clock"),
+        ));
+    }
     for by in distinct(planted, "by") {
         let at = rows(planted, &[("by", &by)]);
         let one = |r: &usize| {
             let rate = estimate(planted, *r, "hazard", "lo", "hi");
-            format!("{}: {} (planted {})", planted.text(*r, "bin"), said(rate), planted.text(*r, "planted"))
+            format!("{}: {} (planted {})", planted.text(*r, "bin"), said(rate), round(num(planted, *r, "planted")))
         };
         all.push(format!("Hazard per reply by {by}: {}.", at.iter().map(one).collect::<Vec<_>>().join("; ")));
     }
