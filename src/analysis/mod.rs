@@ -20,6 +20,7 @@ pub mod split;
 pub mod stats;
 pub mod student;
 pub mod sweep;
+pub mod trajectory;
 pub mod turns;
 pub mod wording;
 

@@ -1,5 +1,6 @@
 //! `analyze`: the analyses of the shipped probes on a store, and on arrays and tables that another program wrote.
 
+mod drift;
 mod map;
 mod output;
 mod store;
@@ -20,12 +21,15 @@ pub struct AnalyzeArgs {
 enum Of {
     /// The shape of persona space from role vectors: components, dimensions, the assistant axis, neighbours
     Map(map::MapArgs),
+    /// Drift over turns from projections: rate, alarms, direction of steps, input against state
+    Drift(drift::DriftArgs),
 }
 
 pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
     match (args.of, args.store) {
         (Some(of), _) => match of {
             Of::Map(args) => map::map(args),
+            Of::Drift(args) => drift::drift(args),
         },
         (None, Some(args)) => store::store(args),
         (None, None) => Err(Error::refused(
