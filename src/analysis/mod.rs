@@ -22,6 +22,7 @@ pub mod stats;
 pub mod student;
 pub mod survival;
 pub mod sweep;
+pub mod trajectory;
 pub mod turns;
 pub mod wording;
 

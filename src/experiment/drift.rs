@@ -7,11 +7,13 @@ mod planted;
 
 use super::cells::{distinct, estimate, mean, num, round, row, rows, said};
 use super::findings::Parts;
+use super::pages;
 use super::plan::{Plan, Stage, need};
 use super::spec::Drift as Settings;
 use super::states::{self, Fitting, Realised, Seer};
 use super::work::{Work, drawing};
 use crate::analysis::drift::{DriftOptions, drift, drift_table};
+use crate::analysis::trajectory::{AlarmOptions, Band, RegressionOptions, Run};
 use crate::analysis::turns::{TurnValue, mean_by_turn, turn_table};
 use crate::axes::Pick;
 use crate::direction::Direction;
@@ -81,24 +83,28 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
 
     let axis = found.iter().find(|d| d.site == s.site && d.pick == Pick::MeanResponse).and_then(|d| d.axis.clone());
     let mut tables = vec![scores, planted_turns];
+    let (mut pages, mut said) = (vec![], vec![]);
     if let Some(axis) = &axis {
-        tables.extend(freely(plan, s, axis, work)?);
+        let led = freely(plan, s, axis, work)?;
+        tables.extend(led.tables);
+        (pages, said) = (led.pages, led.summary);
     } else {
         work.warnings.push(format!("{} has no axis: the free conversations were not led", s.site));
     }
     let page = draw::page(&plan.spec.stem, s, &tables)?;
-    let drawn = ["scores", "planted_turns", "free_turns", "free_projections", "hazards"];
+    let drawn = ["scores", "planted_turns", "free_turns", "turns", "hazards", "token_projections"];
+    pages.insert(0, (page, drawn.to_vec()));
     Ok(Parts {
         vectors: found.iter().filter_map(|d| d.axis.clone()).collect(),
-        summary: summary(s, &tables),
-        pages: vec![(page, drawn.to_vec())],
+        summary: [summary(s, &tables), said].concat(),
+        pages,
         tables,
         ..Parts::default()
     })
 }
 
 /// The conversations that the model leads, read on the axis of the planted ones.
-fn freely(plan: &Plan, s: &Settings, axis: &Direction, work: &mut Work<'_, '_>) -> Result<Vec<Table>> {
+fn freely(plan: &Plan, s: &Settings, axis: &Direction, work: &mut Work<'_, '_>) -> Result<Parts> {
     let seer = Seer::fit(plan, &states::recognisable(plan.world, s.group)?, &fitting(s), work)?;
     let (arms, chats, mut talks) = free::chats(plan, s)?;
     let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
@@ -107,9 +113,19 @@ fn freely(plan: &Plan, s: &Settings, axis: &Direction, work: &mut Work<'_, '_>) 
     let chains = led::looks(&seer, &arms, &chats, &read);
     let [moves, looks, hazards] = led::hazards(plan, s, &chains, &Realised::of(work.model), work.threads())?;
     let fractions = led::fractions(plan, s, &arms, &chats, &read)?;
-    let [projections, tokens] = led::projections(plan, s, &arms, &chats, &read);
-    let states = led::states(&arms, &chats, &talks, &read);
-    Ok(vec![fractions, projections, tokens, seer.errors_table("decoder_errors"), moves, looks, hazards, states])
+    let (states, tokens) = (led::states(&arms, &chats, &talks, &read), led::tokens(plan, s, &arms, &chats, &read));
+    let runs = led::runs(&arms, &chats, &talks, &read)?;
+    let calibrating: Vec<Run> = runs.iter().filter(|r| r.domain() == Some(&s.domains[0].name)).cloned().collect();
+    let band = Band::calibrated(&calibrating)?;
+    let seed = plan.spec.seed;
+    let options = (
+        AlarmOptions { seed, ..AlarmOptions::default() },
+        RegressionOptions { permutations: s.permutations, seed, ..RegressionOptions::default() },
+    );
+    let mut found =
+        pages::drift::parts(&format!("{}_turns", plan.spec.stem), &runs, &band, options, "projection on the axis");
+    found.tables.extend([fractions, tokens, seer.errors_table("decoder_errors"), moves, looks, hazards, states]);
+    Ok(found)
 }
 
 /// Splits an arm such as `pick/state` into two columns.
@@ -160,9 +176,7 @@ fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
         }
     }
     let named = |name: &str| tables.iter().find(|t| t.name == name);
-    let (Some(free), Some(hazards), Some(projections)) =
-        (named("free_turns"), named("hazards"), named("free_projections"))
-    else {
+    let (Some(free), Some(hazards), Some(projections)) = (named("free_turns"), named("hazards"), named("turns")) else {
         return said_all;
     };
     for hazard in distinct(free, "hazard_per_turn") {
@@ -187,9 +201,9 @@ fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
         ));
     }
     for domain in &s.domains {
-        let at = rows(projections, &[("arm", &domain.name)]);
+        let at = rows(projections, &[("domain", &domain.name)]);
         let (Some(first), Some(last)) = (at.first(), at.last()) else { continue };
-        let of = |r: usize| said(estimate(projections, r, "projection_activation", "lo", "hi"));
+        let of = |r: usize| said(estimate(projections, r, "projection", "ci_low", "ci_high"));
         said_all.push(format!(
             "The default assistant asked about {} lies at {} on the axis at the first turn and at {} at the last.",
             domain.name,

@@ -1,5 +1,6 @@
 //! The figure: projections of planted turns, how well they tell the states apart, and the free conversations.
 
+use crate::analysis::trajectory::ALL;
 use crate::error::Result;
 use crate::experiment::cells::{distinct, estimate, null, num, round, row, rows, said, short};
 use crate::experiment::spec::Drift as Settings;
@@ -25,12 +26,13 @@ pub(super) fn page(name: &str, s: &Settings, tables: &[Table]) -> Result<Page> {
     );
     let named = |name: &str| rest.iter().find(|t| t.name == name);
     let (Some(free), Some(projections), Some(hazards), Some(tokens)) =
-        (named("free_turns"), named("free_projections"), named("hazards"), named("token_projections"))
+        (named("free_turns"), named("turns"), named("hazards"), named("token_projections"))
     else {
         return Ok(page);
     };
-    let (personas, domains): (Vec<String>, Vec<String>) = distinct(projections, "arm")
+    let (personas, domains): (Vec<String>, Vec<String>) = distinct(projections, "domain")
         .into_iter()
+        .filter(|d| d != ALL)
         .partition(|arm| !rows(hazards, &[("hazard_per_turn", arm)]).is_empty());
     Ok(page
         .row(
@@ -127,9 +129,12 @@ fn looks(hazards: &Table) -> Forest {
 /// Projections of free conversations, with the two planted levels to read them against.
 fn moved(projections: &Table, arms: &[String], planted: &Table) -> Curves {
     let one = |(color, arm): (usize, &String)| {
-        let at = rows(projections, &[("arm", arm)]);
+        let at = rows(projections, &[("domain", arm)]);
         let name = if arm.parse::<f64>().is_ok() { format!("hazard {arm}") } else { arm.clone() };
-        curve(projections, &name, &at, "projection_activation").style(Style::Marked).color(color)
+        let x = |r: &usize| num(projections, *r, "turn");
+        let points = at.iter().map(|r| (x(r), num(projections, *r, "projection"))).collect();
+        let band = at.iter().map(|r| (num(projections, *r, "ci_low"), num(projections, *r, "ci_high"))).collect();
+        Series::new(name, points).band(band).style(Style::Marked).color(color)
     };
     let series = arms.iter().enumerate().map(one).collect();
     let level = |state: &str| Some(Reference::horizontal(level(planted, state)?, state));

@@ -2,6 +2,7 @@
 
 use super::free::{Arm, Chat};
 use crate::analysis::pca::pca;
+use crate::analysis::trajectory::{self, Run, TurnRow};
 use crate::analysis::turns::{TurnValue, fraction_by_turn, mean_by_turn, turn_table};
 use crate::axes::{Point, Site};
 use crate::direction::Direction;
@@ -184,7 +185,7 @@ pub(super) fn hazards(
 /// One row per conversation and turn, as `analyze drift` reads them.
 pub(super) fn states(arms: &[Arm], chats: &[Chat], talks: &[Talk], read: &Read) -> Table {
     let users: Vec<String> = (0..USER).map(|i| format!("u{i}")).collect();
-    let mut columns = vec!["run", "arm", "turn", "projection", "text_state", "activation_state", "context"];
+    let mut columns = vec!["run", "domain", "turn", "projection", "text_state", "activation_state", "context"];
     columns.extend(users.iter().map(String::as_str));
     let mut table = Table::new("states", &columns);
     for (c, chat) in chats.iter().enumerate() {
@@ -199,28 +200,38 @@ pub(super) fn states(arms: &[Arm], chats: &[Chat], talks: &[Talk], read: &Read) 
     table
 }
 
-/// The mean projection by turn, and that of every token by its place in the reply for the first and the last turn.
-pub(super) fn projections(plan: &Plan, s: &Settings, arms: &[Arm], chats: &[Chat], read: &Read) -> [Table; 2] {
-    let (mut values, mut tokens) = (Vec::new(), Vec::new());
+/// The conversations as drift is analysed: what leads into a turn is what the user said before it.
+pub(super) fn runs(arms: &[Arm], chats: &[Chat], talks: &[Talk], read: &Read) -> Result<Vec<Run>> {
+    let mut rows = Vec::new();
     for (c, chat) in chats.iter().enumerate() {
-        let (conversation, arm) = (c.to_string(), arms[chat.arm].name());
-        let last = s.chat_turns - 1;
         for (turn, seen) in read.turns[c].iter().enumerate() {
-            let (conversation, arm) = (conversation.clone(), arm.clone());
-            values.push(TurnValue { conversation, arm, turn, value: seen.projection });
+            rows.push(TurnRow {
+                run: talks[c].id.clone(),
+                turn,
+                projection: seen.projection,
+                input: seen.user.clone(),
+                state: Vec::new(),
+                domain: arms[chat.arm].name(),
+            });
         }
-        for (turn, word) in [(0, "first turn"), (last, "last turn")] {
+    }
+    trajectory::runs(&rows)
+}
+
+/// The mean projection of every token by its place in the reply, for the first and the last turn.
+pub(super) fn tokens(plan: &Plan, s: &Settings, arms: &[Arm], chats: &[Chat], read: &Read) -> Table {
+    let mut tokens = Vec::new();
+    for (c, chat) in chats.iter().enumerate() {
+        for (turn, word) in [(0, "first turn"), (s.chat_turns - 1, "last turn")] {
             let Some(seen) = read.turns[c].get(turn) else { continue };
             for (offset, value) in seen.tokens.iter().enumerate().take(TOKENS) {
-                let arm = format!("{arm}/{word}");
-                tokens.push(TurnValue { conversation: conversation.clone(), arm, turn: offset, value: *value });
+                let arm = format!("{}/{word}", arms[chat.arm].name());
+                tokens.push(TurnValue { conversation: c.to_string(), arm, turn: offset, value: *value });
             }
         }
     }
-    let seed = plan.spec.seed;
-    let turns = turn_table("free_projections", "projection_activation", &mean_by_turn(&values, s.bootstrap, seed));
-    let tokens = turn_table("token_projections", "projection_activation", &mean_by_turn(&tokens, s.bootstrap, seed));
-    [turns, super::split_arm(&tokens, ["arm", "of"])]
+    let means = mean_by_turn(&tokens, s.bootstrap, plan.spec.seed);
+    super::split_arm(&turn_table("token_projections", "projection_activation", &means), ["arm", "of"])
 }
 
 /// Tokens of a reply that are told one by one.

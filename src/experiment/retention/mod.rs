@@ -146,7 +146,9 @@ fn planted_summary(tables: &[Table]) -> Vec<String> {
     let Some(planted) = tables.iter().find(|t| t.name == "planted") else { return vec![] };
     let mut all = Vec::new();
     let teaching = tables.iter().find(|t| t.name == "teaching");
-    for (table, r) in teaching.iter().flat_map(|t| rows(t, &[("test", "cox")]).into_iter().map(move |r| (t, r))) {
+    for (table, r) in
+        teaching.iter().flat_map(|t| rows(t, &[("test", "cox_adjusted")]).into_iter().map(move |r| (t, r)))
+    {
         all.push(format!(
             "Ten tokens more of teaching multiply the hazard by {} ({}).",
             said(estimate(table, r, "estimate", "ci_low", "ci_high")),
