@@ -27,7 +27,7 @@ mod write;
 pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice};
+pub use spec::{Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice};
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
 pub use write::{Exports, write, write_to};
@@ -45,6 +45,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
 
 /// Probe files that are no part of the demo, (stem, text).
 pub const APART: &[(&str, &str)] = &[
+    ("attractors", include_str!("../../probes/attractors.toml")),
     ("retention", include_str!("../../probes/retention.toml")),
     ("formats", include_str!("../../probes/formats.toml")),
     ("voice", include_str!("../../probes/voice.toml")),
@@ -66,6 +67,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Formats(s) => formats::run(plan, s, &mut work)?,
         Settings::Voice(s) => voice::run(plan, s, &mut work)?,
         Settings::Retention(s) => retention::run(plan, s, &mut work)?,
+        Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

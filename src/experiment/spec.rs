@@ -36,15 +36,17 @@ pub enum Settings {
     Formats(Formats),
     Voice(Voice),
     Retention(Retention),
+    Attractors(Attractors),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 7] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention"];
+const KINDS: [&str; 8] =
+    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors"];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_))
+        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_) | Settings::Attractors(_))
     }
 
     /// The kind, as probe files name it.
@@ -57,6 +59,7 @@ impl Settings {
             Settings::Formats(_) => KINDS[4],
             Settings::Voice(_) => KINDS[5],
             Settings::Retention(_) => KINDS[6],
+            Settings::Attractors(_) => KINDS[7],
         }
     }
 }
@@ -530,6 +533,7 @@ impl Spec {
             "formats" => read(place, text, Settings::Formats),
             "voice" => read(place, text, Settings::Voice),
             "retention" => read(place, text, Settings::Retention),
+            "attractors" => read(place, text, Settings::Attractors),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

@@ -186,6 +186,12 @@ impl Seer {
         State::ALL.iter().map(of).collect()
     }
 
+    /// Where the mean reply of somebody lies, as [`Seer::coordinates`]; `None` of somebody unknown.
+    pub fn place_of(&self, name: &str, k: usize) -> Option<Vec<f64>> {
+        let mean = self.means.get(name)?;
+        Some(self.coordinates(mean.mapv(|v| v as f32).view(), k))
+    }
+
     /// Coordinates on the first `k` components of the mean replies of everybody.
     pub fn coordinates(&self, row: ArrayView1<'_, f32>, k: usize) -> Vec<f64> {
         let centred: ndarray::Array1<f64> = row.iter().zip(&self.plane.mean).map(|(v, m)| f64::from(*v) - m).collect();
