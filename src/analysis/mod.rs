@@ -2,6 +2,7 @@
 //!
 //! Sees tables and arrays only. Every function is pure: what is random comes from a seed that the caller gives.
 
+pub mod attractors;
 pub mod clustered;
 pub mod contrast;
 pub mod decoder;
@@ -16,6 +17,7 @@ pub mod placed;
 pub mod probe;
 pub mod resampled;
 pub mod score;
+pub mod series;
 pub mod shares;
 pub mod split;
 pub mod stats;

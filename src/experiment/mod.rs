@@ -27,7 +27,9 @@ mod write;
 pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice};
+pub use spec::{
+    Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice,
+};
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
 pub use write::{Exports, write, write_to};

@@ -47,9 +47,7 @@ fn of_moves(moves: &Table) -> Forest {
         };
         pairs.iter().map(one).collect()
     };
-    let planted = |at: &Vec<usize>| {
-        moves.num(at[0], "planted").map(|value| Estimate { value, interval: None })
-    };
+    let planted = |at: &Vec<usize>| moves.num(at[0], "planted").map(|value| Estimate { value, interval: None });
     Forest {
         x: Axis::new("probability per turn").range(0.0, 1.0),
         categories,

@@ -185,7 +185,8 @@ pub(super) fn disturbed_table(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Ta
                 for state in State::ALL {
                     let (k, n) = (there.iter().filter(|s| **s == state).count(), there.len());
                     let range = wilson(k, n, 0.95);
-                    let mut row: Vec<Cell> = vec![arm.kind.name().into(), dose.into(), when.into(), state.name().into()];
+                    let mut row: Vec<Cell> =
+                        vec![arm.kind.name().into(), dose.into(), when.into(), state.name().into()];
                     row.push((n > 0).then_some(k as f64 / n as f64).into());
                     row.extend([range.map(|i| i.lo).into(), range.map(|i| i.hi).into(), n.into()]);
                     table.push(row);

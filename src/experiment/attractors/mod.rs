@@ -12,7 +12,6 @@ pub(super) use arms::taught;
 
 use super::cells::{distinct, estimate, rows, said};
 use super::findings::Parts;
-use super::pages;
 use super::plan::{Plan, Stage, need};
 use super::spec::Attractors as Settings;
 use super::states::{self, Fitting, Realised, Seer, chain_table, difference_table};
@@ -32,7 +31,12 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     need(s.components >= 2, "components", s.components, "at least 2")?;
     need(!s.topics.is_empty(), "topics", "empty", "at least one kind of topics")?;
     need(s.turns >= 3, "turns", s.turns, "at least 3")?;
-    need(s.disturbed_at >= 1 && s.disturbed_at + 1 < s.turns, "disturbed_at", s.disturbed_at, "a turn with others before and behind it")?;
+    need(
+        s.disturbed_at >= 1 && s.disturbed_at + 1 < s.turns,
+        "disturbed_at",
+        s.disturbed_at,
+        "a turn with others before and behind it",
+    )?;
     need(s.site != s.second, "second", s.second, "another site than `site`")?;
     need(s.decoder_chats >= 2, "decoder_chats", s.decoder_chats, "at least 2: one fits, one counts the errors")?;
     let sound = s.doses.iter().all(|d| d.is_finite() && *d >= 0.0);
@@ -55,10 +59,8 @@ fn fitting(s: &Settings, site: Site) -> Fitting {
 
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let people = states::recognisable(plan.world, s.group)?;
-    let seers = [
-        Seer::fit(plan, &people, &fitting(s, s.site), work)?,
-        Seer::fit(plan, &people, &fitting(s, s.second), work)?,
-    ];
+    let seers =
+        [Seer::fit(plan, &people, &fitting(s, s.site), work)?, Seer::fit(plan, &people, &fitting(s, s.second), work)?];
     let (way, edits) = led::pulse(plan, s, work)?;
     let mut all = arms::all(plan, s)?;
     led::lead(plan, s, &mut all, edits, work)?;
@@ -102,12 +104,6 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.tables = joined;
     let stem = &plan.spec.stem;
     parts.pages.push((draw::page(stem, &parts.tables)?, vec!["moves", "looks", "disturbed", "verdicts"]));
-    for (i, (topics, _)) in conditions.iter().enumerate() {
-        let name = format!("{stem}_{}", topics.replace([' ', '-'], "_"));
-        if let Some((page, drawn)) = pages::attractors::page(&name, topics, &found[i].0, &s.site.to_string())? {
-            parts.pages.push((page, drawn));
-        }
-    }
     Ok(parts)
 }
 

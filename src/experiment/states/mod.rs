@@ -50,7 +50,6 @@ pub(super) struct Seer {
     pub plane: Pca,
     /// The mean reply of everybody, by name, `[d_model]`.
     pub means: BTreeMap<String, ndarray::Array1<f64>>,
-    pub site: Site,
 }
 
 /// A planted conversation as one to be read, with who speaks at every turn.
@@ -141,8 +140,7 @@ impl Seer {
         let means = means(&chosen, &classes);
         let stacked: Vec<_> = means.values().map(|m| m.view()).collect();
         let stacked = ndarray::stack(Axis(0), &stacked).expect("all means are of one width");
-        let mut seer =
-            Seer { world, decoder, errors: [[[0.5; 3]; 3]; 2], plane: pca(stacked.view())?, means, site: fitting.site };
+        let mut seer = Seer { world, decoder, errors: [[[0.5; 3]; 3]; 2], plane: pca(stacked.view())?, means };
         seer.plane.orient(seer.means[&world.assistant().name].view());
         for r in (0..places.len()).filter(|r| !fits(r)) {
             let person = world.start(who(r)) == State::Persona;
