@@ -177,6 +177,8 @@ pub struct Drift {
     pub domain_chats: usize,
     /// Planted conversations of each person that the decoder of states is made from.
     pub decoder_chats: usize,
+    /// Resamples behind the intervals of moves between states; each is a search.
+    pub chain_bootstrap: usize,
     pub max_new_tokens: usize,
     pub temperature: f64,
 }
@@ -228,6 +230,8 @@ pub struct Attractors {
     pub components: usize,
     /// Planted conversations of each person that the decoder of states is made from.
     pub decoder_chats: usize,
+    /// Resamples behind the intervals of moves between states; each is a search.
+    pub chain_bootstrap: usize,
     /// Conversations from every start, under each kind of topics.
     pub chats: usize,
     pub turns: usize,
@@ -256,6 +260,7 @@ impl Default for Attractors {
             second: Site::post(3),
             components: 4,
             decoder_chats: 6,
+            chain_bootstrap: 200,
             chats: 2,
             turns: 8,
             topics: vec![
@@ -317,6 +322,7 @@ impl Default for Drift {
             ],
             domain_chats: 80,
             decoder_chats: 6,
+            chain_bootstrap: 200,
             max_new_tokens: 72,
             temperature: 1.0,
         }

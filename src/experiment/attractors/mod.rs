@@ -94,7 +94,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         let share = soul(arm)?;
         Some(share * truth.step(true, from, to)? + (1.0 - share) * truth.step(false, from, to)?)
     };
-    let resamples = (s.bootstrap, plan.spec.seed, work.threads());
+    let resamples = (s.chain_bootstrap, plan.spec.seed, work.threads());
     joined.push(chain_table("moves", &chains, resamples, &planted)?);
     joined.push(difference_table("looks", &chains, resamples)?);
     joined.push(led::disturbed_table(s, &all, &seen));
