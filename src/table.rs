@@ -11,6 +11,8 @@ pub enum Cell {
     Text(String),
     Int(i64),
     Num(f64),
+    /// A number that other programs compare to the last digits: 12 of them are written.
+    Exact(f64),
     /// No value; the row says why in its `reason` column.
     Empty,
 }
@@ -43,21 +45,27 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 }
 
 impl Cell {
+    /// A number written with 12 significant digits; empty where it is not finite.
+    pub fn exact(v: impl Into<Option<f64>>) -> Cell {
+        v.into().filter(|v| v.is_finite()).map_or(Cell::Empty, Cell::Exact)
+    }
+
     /// The number in the cell.
     pub fn num(&self) -> Option<f64> {
         match self {
-            Cell::Num(v) => Some(*v),
+            Cell::Num(v) | Cell::Exact(v) => Some(*v),
             Cell::Int(v) => Some(*v as f64),
             _ => None,
         }
     }
 
-    /// The cell as it stands in a file: up to 6 significant digits, the shortest that is the same number.
+    /// The cell as it stands in a file: up to 6 significant digits (12 if exact), the shortest that is the same number.
     pub fn show(&self) -> String {
         match self {
             Cell::Text(s) => s.clone(),
             Cell::Int(v) => v.to_string(),
             Cell::Num(v) => number(*v),
+            Cell::Exact(v) => digits(*v, 12),
             Cell::Empty => String::new(),
         }
     }
@@ -65,10 +73,14 @@ impl Cell {
 
 /// A number with 6 significant digits and no trailing zeros, the same on every machine.
 pub fn number(v: f64) -> String {
+    digits(v, 6)
+}
+
+fn digits(v: f64, significant: usize) -> String {
     if v == 0.0 {
         return "0".into();
     }
-    let rounded: f64 = format!("{v:.5e}").parse().unwrap_or(v);
+    let rounded: f64 = format!("{v:.*e}", significant - 1).parse().unwrap_or(v);
     if (1e-5..1e9).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
 }
 
@@ -160,5 +172,7 @@ mod tests {
         assert_eq!(number(1234567.0), "1234570");
         assert_eq!(number(1.5e-9), "1.5e-9");
         assert_eq!(number(-2.0), "-2");
+        assert_eq!(Cell::exact(1234567.123456789).show(), "1234567.12346");
+        assert_eq!((Cell::exact(f64::NAN), Cell::exact(None)), (Cell::Empty, Cell::Empty));
     }
 }

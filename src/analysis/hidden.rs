@@ -3,7 +3,8 @@
 //! Counting what was seen would count every error as a move there and back. Here the errors are known (from runs whose
 //! states are known) and the moves are estimated: Baum and Welch's algorithm with the errors held fixed (Rabiner 1989).
 
-use super::interval::Interval;
+use super::interval::{FEW_CLUSTERS, Interval};
+use super::stats::quantile;
 use crate::rng::stream;
 use ndarray::Array2;
 use rand::Rng;
@@ -28,20 +29,30 @@ pub struct Moves {
 /// Below this many expected steps out of a state its row says nothing.
 const LEAST_STEPS: f64 = 1e-6;
 const ITERATIONS: usize = 400;
+/// The search ends where no probability moves by more.
+const CHANGE: f64 = 1e-6;
 
 /// The most likely moves, from any start.
 pub fn moves(runs: &[&Run], states: usize) -> Moves {
-    let mut p = Array2::from_elem((states, states), 1.0 / states as f64);
     // Staying is more usual than moving; the start does not decide where a likelihood of this kind ends.
-    p.diag_mut().fill(1.0);
+    let one = |from: usize, to: usize| if from == to { 1.0 } else { 1.0 / states as f64 };
+    search(runs, Array2::from_shape_fn((states, states), |(f, t)| one(f, t)))
+}
+
+/// The moves found from `near`, which are close to them: of resampled runs, those of all runs.
+fn search(runs: &[&Run], near: Array2<f64>) -> Moves {
+    let states = near.nrows();
+    // A move of probability 0 would never be found again.
+    let mut p = near + 1e-3;
     p.rows_mut().into_iter().for_each(|mut row| {
         let sum = row.sum();
         row /= sum;
     });
     let mut steps = vec![0.0; states];
+    let mut passes = Passes::default();
     for _ in 0..ITERATIONS {
         let mut counts = Array2::<f64>::zeros((states, states));
-        runs.iter().for_each(|run| expect(run, &p, &mut counts));
+        runs.iter().for_each(|run| passes.expect(run, &p, &mut counts));
         let mut change = 0.0_f64;
         for from in 0..states {
             steps[from] = counts.row(from).sum();
@@ -54,91 +65,159 @@ pub fn moves(runs: &[&Run], states: usize) -> Moves {
                 p[[from, to]] = new;
             }
         }
-        if change < 1e-7 {
+        if change < CHANGE {
             break;
         }
     }
+    // What the search leaves of a move that is never made is no finding.
+    p.mapv_inplace(|v| if v < 10.0 * CHANGE { 0.0 } else { v });
+    p.rows_mut().into_iter().for_each(|mut row| {
+        let sum = row.sum();
+        row /= sum;
+    });
     Moves { probability: p, steps }
 }
 
-/// Adds the expected moves of a run under `p` to `counts`.
-fn expect(run: &Run, p: &Array2<f64>, counts: &mut Array2<f64>) {
-    let Some((forward, backward)) = passes(run, p) else { return };
-    let states = p.nrows();
-    for t in 1..run.likelihoods.len() {
-        let mut joint = Array2::<f64>::zeros((states, states));
-        for from in 0..states {
-            for to in 0..states {
-                joint[[from, to]] = forward[t - 1][from] * p[[from, to]] * run.likelihoods[t][to] * backward[t][to];
+/// Forward and backward passes over a run, each look scaled to sum to 1: `[look * states + state]`.
+#[derive(Default)]
+struct Passes {
+    forward: Vec<f64>,
+    backward: Vec<f64>,
+    joint: Vec<f64>,
+}
+
+impl Passes {
+    /// Passes over a run; false where it is impossible.
+    fn over(&mut self, run: &Run, p: &Array2<f64>) -> bool {
+        let (k, n) = (p.nrows(), run.likelihoods.len());
+        self.forward.clear();
+        self.forward.resize(n * k, 0.0);
+        self.backward.clear();
+        self.backward.resize(n * k, 1.0);
+        for (t, seen) in run.likelihoods.iter().enumerate() {
+            let (before, now) = self.forward.split_at_mut(t * k);
+            let before = before.get(t.saturating_sub(1) * k..).unwrap_or_default();
+            for to in 0..k {
+                let came = match t {
+                    0 => run.first[to],
+                    _ => (0..k).map(|from| before[from] * p[[from, to]]).sum(),
+                };
+                now[to] = came * seen[to];
+            }
+            if !scale(&mut now[..k]) {
+                return false;
             }
         }
-        let sum = joint.sum();
-        if sum > 0.0 {
-            *counts += &(joint / sum);
+        for t in (0..n.saturating_sub(1)).rev() {
+            let (now, behind) = self.backward.split_at_mut((t + 1) * k);
+            for (from, value) in now[t * k..].iter_mut().enumerate() {
+                *value = (0..k).map(|to| p[[from, to]] * run.likelihoods[t + 1][to] * behind[to]).sum();
+            }
+            if !scale(&mut now[t * k..]) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Adds the expected moves of a run under `p` to `counts`.
+    fn expect(&mut self, run: &Run, p: &Array2<f64>, counts: &mut Array2<f64>) {
+        if !self.over(run, p) {
+            return;
+        }
+        let k = p.nrows();
+        for t in 1..run.likelihoods.len() {
+            self.joint.clear();
+            for from in 0..k {
+                for to in 0..k {
+                    let (before, behind) = (self.forward[(t - 1) * k + from], self.backward[t * k + to]);
+                    self.joint.push(before * p[[from, to]] * run.likelihoods[t][to] * behind);
+                }
+            }
+            let sum: f64 = self.joint.iter().sum();
+            if sum > 0.0 {
+                counts.iter_mut().zip(&self.joint).for_each(|(c, j)| *c += j / sum);
+            }
         }
     }
 }
 
-/// Forward and backward passes, each look scaled to sum to 1; `None` where a run is impossible.
-#[allow(clippy::type_complexity)]
-fn passes(run: &Run, p: &Array2<f64>) -> Option<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
-    let states = p.nrows();
-    let scaled = |mut v: Vec<f64>| {
-        let sum: f64 = v.iter().sum();
-        v.iter_mut().for_each(|x| *x /= sum);
-        (sum > 0.0 && sum.is_finite()).then_some(v)
-    };
-    let mut forward: Vec<Vec<f64>> = Vec::with_capacity(run.likelihoods.len());
-    for (t, seen) in run.likelihoods.iter().enumerate() {
-        let before = |to: usize| match t {
-            0 => run.first[to],
-            _ => (0..states).map(|from| forward[t - 1][from] * p[[from, to]]).sum(),
-        };
-        forward.push(scaled((0..states).map(|to| before(to) * seen[to]).collect())?);
-    }
-    let n = forward.len();
-    let mut backward = vec![vec![1.0; states]; n];
-    for t in (0..n.saturating_sub(1)).rev() {
-        let behind = |from: usize| {
-            (0..states).map(|to| p[[from, to]] * run.likelihoods[t + 1][to] * backward[t + 1][to]).sum::<f64>()
-        };
-        backward[t] = scaled((0..states).map(behind).collect())?;
-    }
-    Some((forward, backward))
+/// Divides by the sum; false where there is none.
+fn scale(v: &mut [f64]) -> bool {
+    let sum: f64 = v.iter().sum();
+    v.iter_mut().for_each(|x| *x /= sum);
+    sum > 0.0 && sum.is_finite()
 }
 
 /// The probability of every state at each look of a run, given the whole run; empty where the run is impossible.
 pub fn posterior(run: &Run, moves: &Moves) -> Vec<Vec<f64>> {
-    let Some((forward, backward)) = passes(run, &moves.probability) else { return Vec::new() };
-    let one = |(f, b): (&Vec<f64>, &Vec<f64>)| {
-        let both: Vec<f64> = f.iter().zip(b).map(|(f, b)| f * b).collect();
-        let sum: f64 = both.iter().sum();
-        both.into_iter().map(|v| v / sum).collect()
+    let (mut passes, k) = (Passes::default(), moves.probability.nrows());
+    if !passes.over(run, &moves.probability) {
+        return Vec::new();
+    }
+    let one = |(f, b): (&[f64], &[f64])| {
+        let mut both: Vec<f64> = f.iter().zip(b).map(|(f, b)| f * b).collect();
+        scale(&mut both);
+        both
     };
-    forward.iter().zip(&backward).map(one).collect()
+    passes.forward.chunks(k).zip(passes.backward.chunks(k)).map(one).collect()
 }
 
 /// 95 % intervals of every move, `[from][to]`, resampling whole runs; `None` where too few resamples left a state.
 pub fn intervals(runs: &[Run], states: usize, resamples: usize, seed: u64, label: &str) -> Vec<Vec<Option<Interval>>> {
+    let all = moves(&runs.iter().collect::<Vec<_>>(), states).probability;
+    resampled(runs.len(), states, resamples, seed, label, |sample| {
+        let m = search(&sample.iter().map(|i| &runs[*i]).collect::<Vec<_>>(), all.clone());
+        (m.probability, m.steps)
+    })
+}
+
+/// [`intervals`] of the moves of `a` less those of `b`: two looks at the same runs, which are resampled together.
+///
+/// # Panics
+/// If there are more runs in `a`: a defect of the caller.
+pub fn paired(
+    a: &[Run],
+    b: &[Run],
+    states: usize,
+    resamples: usize,
+    seed: u64,
+    label: &str,
+) -> Vec<Vec<Option<Interval>>> {
+    let near = |runs: &[Run]| moves(&runs.iter().collect::<Vec<_>>(), states).probability;
+    let (near_a, near_b) = (near(a), near(b));
+    resampled(a.len(), states, resamples, seed, &format!("{label}/paired"), |sample| {
+        let of = |runs: &[Run], near: &Array2<f64>| {
+            search(&sample.iter().map(|i| &runs[*i]).collect::<Vec<_>>(), near.clone())
+        };
+        let (a, b) = (of(a, &near_a), of(b, &near_b));
+        let steps = a.steps.iter().zip(&b.steps).map(|(a, b)| a.min(*b)).collect();
+        (a.probability - b.probability, steps)
+    })
+}
+
+fn resampled(
+    runs: usize,
+    states: usize,
+    resamples: usize,
+    seed: u64,
+    label: &str,
+    of: impl Fn(&[usize]) -> (Array2<f64>, Vec<f64>),
+) -> Vec<Vec<Option<Interval>>> {
     let mut rng = stream(seed, &format!("hidden chain/{label}"));
     let mut draws: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); states]; states];
-    for _ in 0..resamples {
-        let sample: Vec<&Run> = (0..runs.len()).map(|_| &runs[rng.random_range(0..runs.len())]).collect();
-        let m = moves(&sample, states);
-        for from in (0..states).filter(|f| m.steps[*f] >= 1.0) {
-            (0..states).for_each(|to| draws[from][to].push(m.probability[[from, to]]));
+    for _ in 0..if runs > 0 { resamples } else { 0 } {
+        let sample: Vec<usize> = (0..runs).map(|_| rng.random_range(0..runs)).collect();
+        let (value, steps) = of(&sample);
+        for from in (0..states).filter(|f| steps[*f] >= 1.0) {
+            (0..states).for_each(|to| draws[from][to].push(value[[from, to]]));
         }
     }
     let one = |v: Vec<f64>| {
         let enough = v.len() * 2 >= resamples.max(1);
-        let (lo, hi) = (super::stats::quantile(&v, 0.025)?, super::stats::quantile(&v, 0.975)?);
-        enough.then_some(Interval {
-            lo,
-            draws_used: v.len(),
-            hi,
-            one_sided: false,
-            few_clusters: runs.len() < super::interval::FEW_CLUSTERS,
-        })
+        let (lo, hi) = (quantile(&v, 0.025)?, quantile(&v, 0.975)?);
+        let few_clusters = runs < FEW_CLUSTERS;
+        enough.then_some(Interval { lo, hi, draws_used: v.len(), one_sided: false, few_clusters })
     };
     draws.into_iter().map(|row| row.into_iter().map(one).collect()).collect()
 }

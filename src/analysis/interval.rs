@@ -147,7 +147,7 @@ pub(crate) fn resample(
 }
 
 /// The quantile of the standard normal distribution, by bisection on [`normal_cdf`]; good to about 1e-10.
-fn normal_quantile(p: f64) -> f64 {
+pub(crate) fn normal_quantile(p: f64) -> f64 {
     let (mut lo, mut hi) = (-9.0, 9.0);
     for _ in 0..80 {
         let mid = (lo + hi) / 2.0;

@@ -2,11 +2,12 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, formats, persona_map, steering, trait_layers, voice};
+use super::{drift, formats, persona_map, retention, steering, trait_layers, voice};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
 use crate::shipped::{Shipped, TOYWORLD};
+use crate::talk::{self, Talk};
 use crate::unit::{self, Item, Task};
 use crate::world::{Exposure, World};
 use serde::Serialize;
@@ -54,6 +55,7 @@ impl Plan {
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
+            Settings::Retention(s) => &s.site.to_string(),
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
@@ -79,6 +81,7 @@ impl Plan {
             Settings::Steering(s) => steering::forecast(&plan, s, model)?,
             Settings::Formats(s) => formats::forecast(&plan, s, model)?,
             Settings::Voice(s) => voice::forecast(&plan, s, model)?,
+            Settings::Retention(s) => retention::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }
@@ -146,6 +149,28 @@ impl Plan {
         self.forecast(name, model, Task::Generate(drawing), items, bytes, at_most)
     }
 
+    /// The stages of conversations that the model leads: replies of full length, turn by turn.
+    pub(super) fn led(
+        &self,
+        model: &Model,
+        talks: &[Talk],
+        turns: usize,
+        drawing: &crate::model::generate::Settings,
+    ) -> Result<Vec<Stage>> {
+        let mut stages = Vec::new();
+        let mut longest = Vec::with_capacity(talks.len());
+        for talk in talks {
+            longest.extend(talk.first(model, drawing.max_new_tokens)?);
+        }
+        for turn in 0..turns {
+            stages.push(self.replies(&talk::stage(turn), model, longest.clone(), drawing.clone(), true));
+            // A reply of full length, and a question of usual length after it.
+            longest.iter_mut().for_each(|i| i.tokens.resize(i.tokens.len() + drawing.max_new_tokens + QUESTION, 0));
+            longest.retain(|i| i.tokens.len() + drawing.max_new_tokens <= model.lm.dims().n_ctx);
+        }
+        Ok(stages)
+    }
+
     fn forecast(
         &self,
         name: &str,
@@ -167,6 +192,9 @@ impl Plan {
         }
     }
 }
+
+/// Tokens of a question with its header, for a forecast.
+pub(super) const QUESTION: usize = 24;
 
 /// Checks that a number is what a setting may be.
 pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::axis::{Axis, Frame, Map, Margins};
 use super::canvas::{Canvas, Pen, Text};
+use super::counts::Counts;
 use super::font;
 use super::geom::{Pt, Rect, clip_line, clip_polygon};
 use super::legend::{self, Key, spread};
@@ -32,6 +33,8 @@ pub struct Curves {
     pub series: Vec<Series>,
     pub lines: Vec<Reference>,
     pub names: Names,
+    /// Numbers below the axis of x.
+    pub counts: Option<Counts>,
 }
 
 /// Least distance of base lines of names at line ends.
@@ -51,6 +54,12 @@ impl Curves {
     /// With names elsewhere.
     pub fn names_at(mut self, names: Names) -> Curves {
         self.names = names;
+        self
+    }
+
+    /// With numbers below the axis of x.
+    pub fn counts(mut self, counts: Counts) -> Curves {
+        self.counts = Some(counts);
         self
     }
 
@@ -98,7 +107,8 @@ impl Curves {
 
     fn frame(&self, size: (f64, f64), right: f64) -> Frame {
         let (xs, ys) = self.spans();
-        Frame::fit(&self.x, &self.y, xs, ys, (size.0 - right, size.1 - self.legend_height(size, right)))
+        let below = self.counts.as_ref().map_or(0.0, Counts::height);
+        Frame::fit(&self.x, &self.y, xs, ys, (size.0 - right, size.1 - self.legend_height(size, right) - below))
     }
 
     /// About how high the legend will be, before the width left for it is known.
@@ -189,6 +199,7 @@ impl Draw for Curves {
             None if self.names == Names::Hidden => {}
             None => m.top += legend::height(&self.keys(palette), size.0 - m.left),
         }
+        m.bottom += self.counts.as_ref().map_or(0.0, Counts::height);
         m
     }
 
@@ -197,6 +208,9 @@ impl Draw for Curves {
         let frame = self.frame(size, direct.unwrap_or(0.0));
         let map = frame.draw(c, inner);
         self.draw_data(c, &map, palette, true);
+        if let Some(counts) = &self.counts {
+            counts.draw(c, &map, inner.y1 + frame.margins.bottom, palette);
+        }
         match direct {
             Some(_) => self.name_ends(c, &map, palette),
             None if self.names == Names::Hidden => {}
@@ -228,6 +242,14 @@ fn draw_line(c: &mut Canvas, map: &Map, s: &Series, palette: &Palette, busy: &mu
                 busy.extend(along(&piece));
                 c.line(&piece, pen);
             }
+        }
+        if s.style == Style::Ticks {
+            for p in run.iter().filter(|p| map.rect.grow(0.01).contains(map.at((p.x, p.y)))) {
+                let (x, y) = map.at((p.x, p.y));
+                c.line(&[(x, y - 2.6), (x, y + 2.6)], Pen::new(colour, 0.8));
+                busy.push((x, y));
+            }
+            continue;
         }
         // A lone point would be invisible as a line.
         if s.marked() || run.len() == 1 {

@@ -10,6 +10,7 @@ pub mod theme;
 mod axis;
 mod bars;
 mod canvas;
+mod counts;
 mod curves;
 mod dots;
 mod figure;
@@ -29,6 +30,7 @@ mod series;
 
 pub use axis::Axis;
 pub use bars::{Bars, NullLine};
+pub use counts::Counts;
 pub use curves::{Curves, Names};
 pub use dots::{Arm, Estimate, Forest, Role};
 pub use figure::Figure;

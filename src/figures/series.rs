@@ -23,6 +23,10 @@ pub enum Style {
     Mean,
     /// A null or control: grey, dashed, with a grey band.
     Null,
+    /// A line that keeps its height until the next point, with a band that does: survival curves.
+    Steps,
+    /// A short upright tick at each point, without a line: censored observations.
+    Ticks,
 }
 
 /// One named curve. Values that are not finite are left out, counted, and break the line.
@@ -78,12 +82,12 @@ impl Series {
         let solid = if again > 0 { Dash::Dashed } else { Dash::Solid };
         let pen = Pen::new(self.colour(palette), LINE);
         match self.style {
-            Style::Solid | Style::Marked => Some(pen.dash(solid)),
+            Style::Solid | Style::Marked | Style::Steps => Some(pen.dash(solid)),
             Style::Dashed | Style::Null => Some(pen.dash(Dash::Dashed)),
             Style::Dotted => Some(pen.dash(Dash::Dotted)),
             Style::Mean => Some(Pen { width: 1.4 * LINE, ..pen }),
             Style::Thin => Some(Pen { width: THIN, ..pen.dash(solid) }),
-            Style::Points => None,
+            Style::Points | Style::Ticks => None,
         }
     }
 
@@ -104,7 +108,7 @@ impl Series {
             out.last_mut().expect("starts with one run").push(Sample { x, y, interval });
         }
         out.retain(|r| !r.is_empty());
-        out
+        if self.style == Style::Steps { out.into_iter().map(stairs).collect() } else { out }
     }
 
     /// How many points and intervals are left out because they are not finite.
@@ -112,6 +116,16 @@ impl Series {
         let bad = |p: &&(f64, f64)| !(p.0.is_finite() && p.1.is_finite());
         self.points.iter().filter(bad).count() + self.band.iter().flatten().filter(bad).count()
     }
+}
+
+/// Every height once more at the place where the next one begins.
+fn stairs(run: Vec<Sample>) -> Vec<Sample> {
+    let mut out = Vec::with_capacity(2 * run.len());
+    for (i, p) in run.iter().enumerate() {
+        out.push(*p);
+        out.extend(run.get(i + 1).map(|next| Sample { x: next.x, ..*p }));
+    }
+    out
 }
 
 /// One finite point.
@@ -138,6 +152,13 @@ mod tests {
         assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((runs[1][0].interval, runs[1][1].interval), (None, Some((2.0, 4.0))));
         assert_eq!(s.skipped(), 3); // one point, two intervals
+    }
+
+    #[test]
+    fn steps_keep_their_height_until_the_next_point() {
+        let s = Series::new("a", vec![(0.0, 1.0), (2.0, 0.5), (3.0, 0.2)]).style(Style::Steps);
+        let at: Vec<(f64, f64)> = s.runs().concat().iter().map(|p| (p.x, p.y)).collect();
+        assert_eq!(at, [(0.0, 1.0), (2.0, 1.0), (2.0, 0.5), (3.0, 0.5), (3.0, 0.2)]);
     }
 
     #[test]

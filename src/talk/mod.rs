@@ -8,7 +8,7 @@ mod lead;
 mod read;
 mod user;
 
-pub use lead::{Speak, lead};
+pub use lead::{Speak, lead, stage};
 pub use read::{Part, Place, read};
 pub use user::User;
 
@@ -66,6 +66,17 @@ impl Talk {
         Talk { id: id.into(), messages, user, seed, ..Talk::default() }
     }
 
+    /// A conversation that was held elsewhere, as (question, reply): it is read like one that a model led.
+    pub fn held(id: impl Into<String>, before: Vec<Message>, said: impl IntoIterator<Item = (String, String)>) -> Talk {
+        let mut talk = Talk::new(id, before, User::default(), 0);
+        for (question, reply) in said {
+            talk.messages.push(Message::new(USER, question));
+            talk.hear(0, Vec::new(), reply);
+        }
+        talk.ended = Some(Ended::NoQuestion);
+        talk
+    }
+
     /// The prompt of the next reply; `None`, with the reason in [`Talk::ended`], where there is none. `room` tokens are
     /// kept free for the reply.
     fn ask(&mut self, model: &Model, room: usize) -> Result<Option<Item>> {
@@ -87,6 +98,14 @@ impl Talk {
         Ok(Some(item))
     }
 
+    /// The prompt of the first reply, without beginning; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the chat template refuses.
+    pub fn first(&self, model: &Model, room: usize) -> Result<Option<Item>> {
+        self.clone().ask(model, room)
+    }
+
     /// Takes the reply to the question that was asked last.
     fn hear(&mut self, context: usize, tokens: Vec<u32>, reply: String) {
         let question = self.messages.last().map(|m| m.content.clone()).unwrap_or_default();
@@ -101,6 +120,11 @@ impl Talk {
     /// Messages before the first turn.
     fn before(&self) -> usize {
         self.messages.len() - 2 * self.turns.len()
+    }
+
+    /// The place of the reply of a turn among the messages.
+    pub fn reply_at(&self, turn: usize) -> usize {
+        self.before() + 2 * turn + 1
     }
 
     /// The prompt in which a question stands in the place of the one of `turn`: what the conversation would have

@@ -42,8 +42,8 @@ pub fn read(talks: &[Talk], model: &Model, parts: &[Part]) -> Result<(Vec<Item>,
         let encoded = model.text.chat(&talk.messages, false)?;
         let mut ranges = Vec::new();
         for turn in 0..talk.turns.len() {
-            let at = talk.before() + 2 * turn;
-            let (question, reply) = (encoded.turns[at].content.clone(), encoded.turns[at + 1].content.clone());
+            let at = talk.reply_at(turn);
+            let (question, reply) = (encoded.turns[at - 1].content.clone(), encoded.turns[at].content.clone());
             for part in parts {
                 let mut keep = |range: std::ops::Range<usize>, offset| {
                     if !range.is_empty() {
