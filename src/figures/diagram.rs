@@ -145,7 +145,10 @@ fn own(a: Pt, r: f64, middle: Pt) -> Vec<Pt> {
     let centre = (a.0 + (r + small * 0.55) * u, a.1 + (r + small * 0.55) * v);
     let begin = (-v).atan2(-u);
     let turn = |t: f64| begin + 0.75 + t * (std::f64::consts::TAU - 1.5);
-    (0..=40).map(|i| turn(f64::from(i) / 40.0)).map(|t| (centre.0 + small * t.cos(), centre.1 + small * t.sin())).collect()
+    (0..=40)
+        .map(|i| turn(f64::from(i) / 40.0))
+        .map(|t| (centre.0 + small * t.cos(), centre.1 + small * t.sin()))
+        .collect()
 }
 
 fn bezier(a: Pt, b: Pt, c: Pt) -> Vec<Pt> {
@@ -181,7 +184,13 @@ fn beside(line: &[Pt], own: bool, a: Pt, middle: Pt) -> (Pt, Anchor) {
     let away = 3.0 + font::MIDDLE * SMALL_PT;
     let place = (mid.0 + away * dx / length, mid.1 + away * 1.3 * dy / length);
     let side = dx / length;
-    let anchor = if side > 0.5 { Anchor::Start } else if side < -0.5 { Anchor::End } else { Anchor::Middle };
+    let anchor = if side > 0.5 {
+        Anchor::Start
+    } else if side < -0.5 {
+        Anchor::End
+    } else {
+        Anchor::Middle
+    };
     (place, anchor)
 }
 
@@ -205,9 +214,8 @@ mod tests {
         let diagram = Diagram { nodes, moves };
         let at = diagram.places(Rect::new(0.0, 0.0, 200.0, 150.0));
         assert!(at[0].0 > at[1].0, "{at:?}");
-        let page = |d: Diagram| {
-            Page::new("d", "", "", Width::Column).row(2.2, vec![Panel::new("t", Plot::Diagram(d))]).draw()
-        };
+        let page =
+            |d: Diagram| Page::new("d", "", "", Width::Column).row(2.2, vec![Panel::new("t", Plot::Diagram(d))]).draw();
         let f = page(diagram.clone()).unwrap();
         for word in ["left", "right", "0.10", "0.30", "0.70"] {
             assert!(f.texts.iter().any(|t| t.content == word), "{word}");

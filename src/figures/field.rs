@@ -175,10 +175,7 @@ mod tests {
         let field = Field {
             x: Axis::new("z0"),
             y: Axis::new("z1"),
-            flows: vec![
-                Flow { at: (0.0, 0.0), by: (1.0, 0.0) },
-                Flow { at: (f64::NAN, 0.0), by: (1.0, 0.0) },
-            ],
+            flows: vec![Flow { at: (0.0, 0.0), by: (1.0, 0.0) }, Flow { at: (f64::NAN, 0.0), by: (1.0, 0.0) }],
             paths: vec![Path { points: vec![(0.0, 0.0), (f64::NAN, 1.0), (2.0, 1.0), (3.0, 2.0)], color: 0 }],
             spots: vec![Spot { name: "basin 0".into(), at: (1.0, 1.0), marker: Marker::Star, color: 1 }],
             stretch: 0.0,
