@@ -4,7 +4,9 @@ use super::axis::Margins;
 use super::bars::Bars;
 use super::canvas::{Canvas, Text};
 use super::curves::Curves;
+use super::diagram::Diagram;
 use super::dots::Forest;
+use super::field::Field;
 use super::figure::Figure;
 use super::font;
 use super::geom::Rect;
@@ -39,6 +41,8 @@ pub enum Plot {
     Forest(Forest),
     Heat(Heat),
     Bars(Bars),
+    Field(Field),
+    Diagram(Diagram),
 }
 
 /// A plot with a title and its share of the row's width.
@@ -222,6 +226,8 @@ impl Plot {
             Plot::Forest(p) => p,
             Plot::Heat(p) => p,
             Plot::Bars(p) => p,
+            Plot::Field(p) => p,
+            Plot::Diagram(p) => p,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `analyze`: the analyses of the shipped probes on a store, and on arrays and tables that another program wrote.
 
+mod attractors;
 mod bias;
 mod drift;
 mod map;
@@ -29,6 +30,8 @@ enum Of {
     Map(map::MapArgs),
     /// Drift over turns from projections: rate, alarms, direction of steps, input against state
     Drift(drift::DriftArgs),
+    /// What runs are drawn to: return dynamics, basins, a chain over them, depth, and the conditions of an attractor
+    Attractors(attractors::AttractorsArgs),
 }
 
 pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
@@ -37,6 +40,7 @@ pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
         (Some(Of::Bias(args)), _) => bias::bias(args),
         (Some(Of::Map(args)), _) => map::map(args),
         (Some(Of::Drift(args)), _) => drift::drift(args),
+        (Some(Of::Attractors(args)), _) => attractors::attractors(args),
         (None, Some(args)) => store::store(args),
         (None, None) => Err(Error::refused(
             "nothing to analyze is named",

@@ -1,5 +1,6 @@
 //! Figures of analyses, drawn from their tables: by a probe that made the numbers, or by the command that read them.
 
+pub mod attractors;
 pub mod bias;
 pub mod drift;
 pub mod map;
