@@ -40,6 +40,8 @@ pub mod figures;
 
 pub mod steer;
 
+pub mod talk;
+
 pub mod train;
 
 pub mod experiment;

@@ -604,13 +604,13 @@ fn a_map_of_group_means_has_coordinates_and_its_null() {
     planted(dir.path(), 6.0);
     let args = ["analyse", "store", "--map", "persona", "--site", "resid_post.1", "--svg-only", "--out"];
     let (out, _) = done(dir.path(), &[&args[..], &["m"]].concat());
-    assert!(out.contains("At resid_post.1 PC1 of 24 values of `persona`"), "{out}");
-    let scores = fs::read_to_string(dir.path().join("m/scores.csv")).unwrap();
+    assert!(out.contains("At resid_post.1 PC1 of 24 roles"), "{out}");
+    let scores = fs::read_to_string(dir.path().join("m/loadings.csv")).unwrap();
     let pc1: Vec<(String, f64)> = scores
         .lines()
         .filter(|l| l.starts_with("resid_post.1") && l.contains(",PC1,"))
         .map(|l| l.split(',').collect::<Vec<_>>())
-        .map(|c| (c[3].to_string(), c[7].parse().unwrap()))
+        .map(|c| (c[2].to_string(), c[4].parse().unwrap()))
         .collect();
     assert_eq!(pc1.len(), 24);
     // 6 apart along e0 against a deviation of about 1.1: PC1 tells evil from good, with either sign.
@@ -618,9 +618,9 @@ fn a_map_of_group_means_has_coordinates_and_its_null() {
     let side = pc1.iter().filter(|(n, v)| (*v > 0.0) == evil(n)).count();
     assert!(side >= 23 || side <= 1, "{pc1:?}");
     let svg = fs::read_to_string(dir.path().join("m/map.svg")).unwrap();
-    assert!(svg.contains("Spectrum") && svg.contains("First component by site"));
+    assert!(svg.contains("Variance at post.1") && svg.contains("Dimensions"));
     let (out, _) = done(dir.path(), &[&args[..], &["d", "--default", "p0"]].concat());
-    assert!(out.contains("On PC1 p0 is above"), "{out}");
+    assert!(out.contains("on PC1 it is above"), "{out}");
     assert!(dir.path().join("d/directions.safetensors").is_file());
 }
 

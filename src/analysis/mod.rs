@@ -4,15 +4,17 @@
 
 pub mod clustered;
 pub mod contrast;
+pub mod decoder;
 pub mod dose;
 pub mod drift;
-pub mod group_map;
+pub mod hidden;
 pub mod interval;
 pub mod map;
 pub mod nulls;
 pub mod pca;
 pub mod placed;
 pub mod probe;
+pub mod resampled;
 pub mod score;
 pub mod shares;
 pub mod split;
@@ -20,6 +22,7 @@ pub mod stats;
 pub mod student;
 pub mod survival;
 pub mod sweep;
+pub mod trajectory;
 pub mod turns;
 pub mod wording;
 

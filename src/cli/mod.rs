@@ -7,6 +7,7 @@ mod analyze;
 mod bench;
 mod capture;
 mod chatting;
+mod converse;
 mod convert;
 mod doctor;
 mod export;
@@ -51,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
   personascope pretrain src/assets/toyworld-base/pretrain.toml --out base    a model from nothing, by its recipe
+  personascope converse --starts s.jsonl --self --turns 8 --out talks                   the model talks to itself
   personascope inspect acts                                                  what it holds, and whether it is sound
   personascope analyze acts --contrast persona=evil,good --group question --out results
   personascope persona import traits/calm.json --out calm                    prompts of persona files, for capture
@@ -92,6 +94,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Continue prompts; writes JSON lines to stdout
     Generate(generate::GenerateArgs),
+    /// Lead conversations: the model replies to a user of lists, of domains, to itself or to another model
+    Converse(Box<converse::ConverseArgs>),
     /// Continue prompts under edits, at every strength and seed, with proof of what was done
     Steer(Box<steer::SteerArgs>),
     /// Try layers, places and strengths of steering, and recommend one
@@ -189,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::score(*args),
         Command::Convert(args) => convert::convert(args),
         Command::Generate(args) => generate::generate(args),
+        Command::Converse(args) => converse::converse(*args),
         Command::Steer(args) => steer::steer(*args),
         Command::SteerSearch(args) => steer::steer_search(*args),
         Command::Pretrain(args) => train::pretrain_command(args),

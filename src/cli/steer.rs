@@ -1,6 +1,6 @@
 //! `steer`: replies under edits, at every strength and seed, with proof of what was done.
 
-mod ask;
+pub(super) mod ask;
 mod search;
 
 pub use search::{SearchArgs, steer_search};

@@ -2,21 +2,27 @@
 
 mod draw;
 mod free;
+mod led;
 mod planted;
 
-use super::cells::{estimate, mean, num, row, rows, said};
+use super::cells::{distinct, estimate, mean, num, round, row, rows, said};
 use super::findings::Parts;
+use super::pages;
 use super::plan::{Plan, Stage, need};
 use super::spec::Drift as Settings;
+use super::states::{self, Fitting, Realised, Seer};
 use super::work::{Work, drawing};
 use crate::analysis::drift::{DriftOptions, drift, drift_table};
+use crate::analysis::trajectory::{AlarmOptions, Band, RegressionOptions, Run};
 use crate::analysis::turns::{TurnValue, mean_by_turn, turn_table};
 use crate::axes::Pick;
+use crate::direction::Direction;
 use crate::error::Result;
 use crate::figures::Estimate;
 use crate::model::Model;
 use crate::table::Table;
-use crate::unit::{Item, parallel};
+use crate::talk::{Part, read};
+use crate::unit::parallel;
 
 /// The stages and their sizes.
 pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<Stage>> {
@@ -28,19 +34,25 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     need(s.max_new_tokens > 0, "max_new_tokens", s.max_new_tokens, "at least 1")?;
     let may = format!("one of `sites`: {}", plan.sites.iter().map(|s| s.to_string()).collect::<Vec<_>>().join(", "));
     need(plan.sites.contains(&s.site), "site", s.site, &may)?;
-    let planted = planted::make(plan, s, model, 1)?;
-    let drawing = drawing(model, s.temperature, s.max_new_tokens)?;
-    let mut stages = vec![plan.captures("planted conversations", model, planted.items(), false)];
-    let starts = free::begin(plan, s, model)?;
-    let mut longest: Vec<Item> = starts;
-    for turn in 0..s.chat_turns {
-        stages.push(plan.replies(&free::stage(turn), model, longest.clone(), drawing.clone(), true));
-        // A reply of full length, and the next question about as long as the whole first prompt.
-        longest.iter_mut().for_each(|i| i.tokens.resize(i.tokens.len() + s.max_new_tokens + 24, 0));
+    need(!s.domains.is_empty(), "domains", "empty", "at least one: the first is what the default is calibrated on")?;
+    need(s.decoder_chats >= 2, "decoder_chats", s.decoder_chats, "at least 2: one fits, one counts the errors")?;
+    for d in &s.domains {
+        let share = |v: f64| (0.0..=1.0).contains(&v);
+        need(share(d.soul) && share(d.about_itself), "domains", &d.name, "shares from 0 to 1")?;
     }
-    let whole = longest.into_iter().map(|i| Item { ranges: vec![0..1; s.chat_turns], ..i });
-    stages.push(plan.captures("free conversations", model, whole.collect(), true));
+    let planted = planted::make(plan, s, model, 1)?;
+    let decoding = states::forecast(plan, &states::recognisable(plan.world, s.group)?, &fitting(s))?;
+    let drawing = drawing(model, s.temperature, s.max_new_tokens)?;
+    let mut stages = vec![
+        plan.captures("planted conversations", model, planted.items(), false),
+        plan.captures("planted for the decoder", model, read(&decoding, model, &[Part::Reply])?.0, false),
+    ];
+    stages.extend(plan.led(model, &free::chats(plan, s)?.2, s.chat_turns, &drawing)?);
     Ok(stages)
+}
+
+fn fitting(s: &Settings) -> Fitting {
+    Fitting { site: s.site, chats: s.decoder_chats, turns: s.turns.min(4) }
 }
 
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
@@ -64,25 +76,61 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
             values.extend(key.turn.map(|turn| TurnValue { conversation, arm, turn, value: *value }));
         }
     }
-    let planted_turns =
-        split_arm(&turn_table("planted_turns", "projection_activation", &mean_by_turn(&values, s.bootstrap, seed)));
+    let planted_turns = split_arm(
+        &turn_table("planted_turns", "projection_activation", &mean_by_turn(&values, s.bootstrap, seed)),
+        ["pick", "state"],
+    );
 
     let axis = found.iter().find(|d| d.site == s.site && d.pick == Pick::MeanResponse).and_then(|d| d.axis.clone());
-    let (fractions, projections) = free::run(plan, s, work, axis.as_ref())?;
-    let tables = vec![scores, planted_turns, fractions, projections];
+    let mut tables = vec![scores, planted_turns];
+    let (mut pages, mut said) = (vec![], vec![]);
+    if let Some(axis) = &axis {
+        let led = freely(plan, s, axis, work)?;
+        tables.extend(led.tables);
+        (pages, said) = (led.pages, led.summary);
+    } else {
+        work.warnings.push(format!("{} has no axis: the free conversations were not led", s.site));
+    }
     let page = draw::page(&plan.spec.stem, s, &tables)?;
+    let drawn = ["scores", "planted_turns", "free_turns", "turns", "hazards", "token_projections"];
+    pages.insert(0, (page, drawn.to_vec()));
     Ok(Parts {
         vectors: found.iter().filter_map(|d| d.axis.clone()).collect(),
-        summary: summary(s, &tables),
-        pages: vec![(page, vec!["scores", "planted_turns", "free_turns", "free_projections"])],
+        summary: [summary(s, &tables), said].concat(),
+        pages,
         tables,
         ..Parts::default()
     })
 }
 
-/// Splits the arm `pick/state` into two columns.
-fn split_arm(table: &Table) -> Table {
-    let mut columns: Vec<&str> = vec!["pick", "state"];
+/// The conversations that the model leads, read on the axis of the planted ones.
+fn freely(plan: &Plan, s: &Settings, axis: &Direction, work: &mut Work<'_, '_>) -> Result<Parts> {
+    let seer = Seer::fit(plan, &states::recognisable(plan.world, s.group)?, &fitting(s), work)?;
+    let (arms, chats, mut talks) = free::chats(plan, s)?;
+    let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
+    work.lead("free ", &mut talks, s.chat_turns, vec![], &drawing)?;
+    let read = led::read(&chats, &talks, (&seer, axis), work, plan.world)?;
+    let chains = led::looks(&seer, &arms, &chats, &read);
+    let [moves, looks, hazards] = led::hazards(plan, s, &chains, &Realised::of(work.model), work.threads())?;
+    let fractions = led::fractions(plan, s, &arms, &chats, &read)?;
+    let (states, tokens) = (led::states(&arms, &chats, &talks, &read), led::tokens(plan, s, &arms, &chats, &read));
+    let runs = led::runs(&arms, &chats, &talks, &read)?;
+    let calibrating: Vec<Run> = runs.iter().filter(|r| r.domain() == Some(&s.domains[0].name)).cloned().collect();
+    let band = Band::calibrated(&calibrating)?;
+    let seed = plan.spec.seed;
+    let options = (
+        AlarmOptions { seed, ..AlarmOptions::default() },
+        RegressionOptions { permutations: s.permutations, seed, ..RegressionOptions::default() },
+    );
+    let mut found =
+        pages::drift::parts(&format!("{}_turns", plan.spec.stem), &runs, &band, options, "projection on the axis");
+    found.tables.extend([fractions, tokens, seer.errors_table("decoder_errors"), moves, looks, hazards, states]);
+    Ok(found)
+}
+
+/// Splits an arm such as `pick/state` into two columns.
+fn split_arm(table: &Table, names: [&str; 2]) -> Table {
+    let mut columns: Vec<&str> = names.to_vec();
     columns.extend(table.columns[1..].iter().map(String::as_str));
     let mut out = Table::new(&table.name, &columns);
     for (r, row) in table.rows.iter().enumerate() {
@@ -102,7 +150,7 @@ fn clear(gain: Option<Estimate>) -> &'static str {
 }
 
 fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
-    let (scores, free) = (&tables[0], &tables[2]);
+    let scores = &tables[0];
     let site = s.site.to_string();
     let mut said_all = Vec::new();
     for (pick, words) in
@@ -118,8 +166,8 @@ fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
              conversations give {} (95 % {}), token counts {}, the turn's number {}.",
             said(score("activation")),
             said(score("activation_within_turn")),
-            super::cells::round(num(scores, r, "null_mean")),
-            super::cells::round(num(scores, r, "null_95")),
+            round(num(scores, r, "null_mean")),
+            round(num(scores, r, "null_95")),
             said(score("wording")),
             said(score("turn_number")),
         ));
@@ -127,18 +175,40 @@ fn summary(s: &Settings, tables: &[Table]) -> Vec<String> {
             said_all.push(format!("There the gain over token counts is {}{}.", said(Some(gain)), clear(Some(gain))));
         }
     }
-    for hazard in super::cells::distinct(free, "hazard_per_turn") {
-        let at = rows(free, &[("hazard_per_turn", &hazard)]);
+    let named = |name: &str| tables.iter().find(|t| t.name == name);
+    let (Some(free), Some(hazards), Some(projections)) = (named("free_turns"), named("hazards"), named("turns")) else {
+        return said_all;
+    };
+    for hazard in distinct(free, "hazard_per_turn") {
+        let at = rows(free, &[("hazard_per_turn", &hazard), ("look", "text")]);
         let Some(last) = at.last() else { continue };
         let off =
             mean(at.iter().map(|r| (num(free, *r, "persona_fraction") - num(free, *r, "expected_fraction")).abs()));
+        let look = |look: &str| {
+            let r = row(hazards, &[("hazard_per_turn", &hazard), ("look", look)])?;
+            estimate(hazards, r, "hazard", "lo", "hi")
+        };
         said_all.push(format!(
             "Talking freely with a planted hazard of {hazard}, the persona is still there at turn {} in {} of chats (the \
-             planted process seen through the same markers: {}; mean gap over turns {}).",
+             planted process seen through the same markers: {}; mean gap over turns {}); the hazard is {} from the text and \
+             {} from activations.",
             free.text(*last, "turn"),
             said(estimate(free, *last, "persona_fraction", "lo", "hi")),
-            super::cells::round(num(free, *last, "expected_fraction")),
-            off.map_or("none".into(), super::cells::round),
+            round(num(free, *last, "expected_fraction")),
+            off.map_or("none".into(), round),
+            said(look("text")),
+            said(look("activation")),
+        ));
+    }
+    for domain in &s.domains {
+        let at = rows(projections, &[("domain", &domain.name)]);
+        let (Some(first), Some(last)) = (at.first(), at.last()) else { continue };
+        let of = |r: usize| said(estimate(projections, r, "projection", "ci_low", "ci_high"));
+        said_all.push(format!(
+            "The default assistant asked about {} lies at {} on the axis at the first turn and at {} at the last.",
+            domain.name,
+            of(*first),
+            of(*last),
         ));
     }
     said_all

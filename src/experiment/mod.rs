@@ -4,6 +4,7 @@
 //! through units of work, so a rerun with the same shelf resumes; everything behind it is a pure function of the
 //! outcomes and of seeds that the plan states. Figures and captions are drawn from the tables and from nothing else.
 
+mod attractors;
 mod cells;
 mod drift;
 mod findings;
@@ -13,7 +14,9 @@ mod persona_map;
 mod plan;
 mod prompts;
 mod report;
+mod retention;
 mod spec;
+mod states;
 mod steering;
 mod stored;
 mod trait_layers;
@@ -24,7 +27,7 @@ mod write;
 pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Drift, Formats, PersonaMap, Settings, Spec, Steering, TraitLayers, Voice};
+pub use spec::{Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice};
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
 pub use write::{Exports, write, write_to};
@@ -41,8 +44,11 @@ pub const SHIPPED: &[(&str, &str)] = &[
 ];
 
 /// Probe files that are no part of the demo, (stem, text).
-pub const APART: &[(&str, &str)] =
-    &[("formats", include_str!("../../probes/formats.toml")), ("voice", include_str!("../../probes/voice.toml"))];
+pub const APART: &[(&str, &str)] = &[
+    ("retention", include_str!("../../probes/retention.toml")),
+    ("formats", include_str!("../../probes/formats.toml")),
+    ("voice", include_str!("../../probes/voice.toml")),
+];
 
 /// Runs a plan to its findings. Finished units are kept on the context's shelf, so an interrupted run goes on where it
 /// was; the findings do not depend on threads, on the shelf or on interruptions, the tally alone does.
@@ -59,6 +65,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Steering(s) => steering::run(plan, s, &mut work)?,
         Settings::Formats(s) => formats::run(plan, s, &mut work)?,
         Settings::Voice(s) => voice::run(plan, s, &mut work)?,
+        Settings::Retention(s) => retention::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

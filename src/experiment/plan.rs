@@ -2,11 +2,12 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, formats, persona_map, steering, trait_layers, voice};
+use super::{drift, formats, persona_map, retention, steering, trait_layers, voice};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
-use crate::shipped::TOYWORLD;
+use crate::shipped::{Shipped, TOYWORLD};
+use crate::talk::{self, Talk};
 use crate::unit::{self, Item, Task};
 use crate::world::{Exposure, World};
 use serde::Serialize;
@@ -29,12 +30,14 @@ pub struct Stage {
 }
 
 /// A probe that can be run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub spec: Spec,
     pub stages: Vec<Stage>,
     /// Sites that are read, in forward order.
     pub(super) sites: Vec<Site>,
+    /// The planted truth of the model.
+    pub(super) world: &'static World,
     model_hash: String,
     provenance: Value,
 }
@@ -45,20 +48,14 @@ impl Plan {
     /// # Errors
     /// A model without the toy world's planted truth, a site that the model does not have, a setting out of range.
     pub fn resolve(spec: Spec, model: &Model) -> Result<Plan> {
-        if model.source != Source::toyworld() {
-            return Err(Error::refused(
-                format!("probe `{}` ({}) cannot run on {}", spec.stem, spec.settings.kind(), model.name),
-                format!(
-                    "this kind compares with planted truth, which only the embedded model has: model = \"{TOYWORLD}\""
-                ),
-            ));
-        }
+        let world = world_of(&spec, model)?;
         let sites = match &spec.settings {
             Settings::TraitLayers(s) => &s.sites,
             Settings::PersonaMap(s) => &s.sites,
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
+            Settings::Retention(s) => &s.site.to_string(),
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
@@ -70,6 +67,7 @@ impl Plan {
             return Err(out_of_range("max_batch_tokens", 0, "at least 1; 2048 is the default"));
         }
         let mut plan = Plan {
+            world,
             provenance: provenance(&spec, &sites, model),
             model_hash: identity(model),
             spec,
@@ -83,6 +81,7 @@ impl Plan {
             Settings::Steering(s) => steering::forecast(&plan, s, model)?,
             Settings::Formats(s) => formats::forecast(&plan, s, model)?,
             Settings::Voice(s) => voice::forecast(&plan, s, model)?,
+            Settings::Retention(s) => retention::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }
@@ -123,12 +122,12 @@ impl Plan {
         n_questions: usize,
         threads: usize,
     ) -> Result<Vec<Prompt>> {
-        let world = World::toyworld();
+        let world = self.world;
         let people = personas(world, of.0, of.1)?;
         if people.len() < 8 {
             return Err(out_of_range("personas", people.len(), "at least 8, so that both sides of a split have some"));
         }
-        persona_prompts(model, &people, &questions(world, self.spec.seed, n_questions)?, threads)
+        persona_prompts(model, world, &people, &questions(world, self.spec.seed, n_questions)?, threads)
     }
 
     /// The stage that captures these items.
@@ -148,6 +147,28 @@ impl Plan {
     ) -> Stage {
         let bytes = 4 * drawing.max_new_tokens;
         self.forecast(name, model, Task::Generate(drawing), items, bytes, at_most)
+    }
+
+    /// The stages of conversations that the model leads: replies of full length, turn by turn.
+    pub(super) fn led(
+        &self,
+        model: &Model,
+        talks: &[Talk],
+        turns: usize,
+        drawing: &crate::model::generate::Settings,
+    ) -> Result<Vec<Stage>> {
+        let mut stages = Vec::new();
+        let mut longest = Vec::with_capacity(talks.len());
+        for talk in talks {
+            longest.extend(talk.first(model, drawing.max_new_tokens)?);
+        }
+        for turn in 0..turns {
+            stages.push(self.replies(&talk::stage(turn), model, longest.clone(), drawing.clone(), true));
+            // A reply of full length, and a question of usual length after it.
+            longest.iter_mut().for_each(|i| i.tokens.resize(i.tokens.len() + drawing.max_new_tokens + QUESTION, 0));
+            longest.retain(|i| i.tokens.len() + drawing.max_new_tokens <= model.lm.dims().n_ctx);
+        }
+        Ok(stages)
     }
 
     fn forecast(
@@ -172,6 +193,9 @@ impl Plan {
     }
 }
 
+/// Tokens of a question with its header, for a forecast.
+pub(super) const QUESTION: usize = 24;
+
 /// Checks that a number is what a setting may be.
 pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(out_of_range(key, found, may)) }
@@ -179,6 +203,21 @@ pub(super) fn need(holds: bool, key: &str, found: impl std::fmt::Display, may: &
 
 pub(super) fn out_of_range(key: &str, found: impl std::fmt::Display, may: &str) -> Error {
     Error::refused(format!("`{key}` is {found}"), format!("`{key}` may be {may}"))
+}
+
+/// The world of a shipped model, where this kind of probe knows its way.
+fn world_of(spec: &Spec, model: &Model) -> Result<&'static World> {
+    let (stem, kind) = (&spec.stem, spec.settings.kind());
+    let refused =
+        |why: String| Err(Error::refused(format!("probe `{stem}` ({kind}) cannot run on {}", model.name), why));
+    let Source::Embedded(shipped) = &model.source else {
+        let names = Shipped::names();
+        return refused(format!("this kind compares with planted truth, which only shipped models have: {names}"));
+    };
+    match World::shipped(shipped.name) {
+        Some(world) if spec.settings.any_world() || model.source == Source::toyworld() => Ok(world),
+        _ => refused(format!("this kind needs the people of the embedded model: model = \"{TOYWORLD}\"")),
+    }
 }
 
 /// What decides the model's part of a result: its weights, and the adapter that everything goes through.

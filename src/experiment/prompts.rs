@@ -80,11 +80,11 @@ impl Prompt {
 /// Every persona asked every question, persona after persona.
 pub(super) fn persona_prompts(
     model: &Model,
+    world: &World,
     personas: &[&Persona],
     questions: &[Question],
     threads: usize,
 ) -> Result<Vec<Prompt>> {
-    let world = World::toyworld();
     let pairs: Vec<(&Persona, usize)> =
         personas.iter().flat_map(|p| (0..questions.len()).map(move |q| (*p, q))).collect();
     parallel(&pairs, threads, |(persona, q)| {

@@ -35,12 +35,18 @@ pub enum Settings {
     Steering(Steering),
     Formats(Formats),
     Voice(Voice),
+    Retention(Retention),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 6] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice"];
+const KINDS: [&str; 7] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention"];
 
 impl Settings {
+    /// Whether the kind runs on every shipped model, and not on the default one alone.
+    pub(super) fn any_world(&self) -> bool {
+        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_))
+    }
+
     /// The kind, as probe files name it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -50,6 +56,7 @@ impl Settings {
             Settings::Steering(_) => KINDS[3],
             Settings::Formats(_) => KINDS[4],
             Settings::Voice(_) => KINDS[5],
+            Settings::Retention(_) => KINDS[6],
         }
     }
 }
@@ -112,8 +119,8 @@ pub struct PersonaMap {
     /// Draws of the null spectrum.
     pub null_draws: usize,
     pub bootstrap: usize,
-    /// Resamples of the personas behind the interval of the cosine with PC1; each is a decomposition.
-    pub axis_bootstrap: usize,
+    /// Neighbours of each role, and of each trait, that are told.
+    pub neighbours: usize,
     pub permutations: usize,
     /// Splits behind the reliability of the assistant axis.
     pub halves: usize,
@@ -134,7 +141,7 @@ impl Default for PersonaMap {
             components: 10,
             null_draws: 50,
             bootstrap: 1000,
-            axis_bootstrap: 200,
+            neighbours: 5,
             permutations: 500,
             halves: 100,
         }
@@ -161,8 +168,128 @@ pub struct Drift {
     /// Conversations that the model leads freely, for each hazard of the world.
     pub chats: usize,
     pub chat_turns: usize,
+    /// What the user talks about with the default assistant; the first is what it is calibrated on.
+    pub domains: Vec<Domain>,
+    /// Conversations of the default assistant in each domain.
+    pub domain_chats: usize,
+    /// Planted conversations of each person that the decoder of states is made from.
+    pub decoder_chats: usize,
     pub max_new_tokens: usize,
     pub temperature: f64,
+}
+
+/// How long a persona lasts that was taught in the user's own words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Numbers of messages that teach.
+    pub lessons: Vec<usize>,
+    /// Conversations for each of them.
+    pub chats: usize,
+    /// Replies after the lessons; training had up to 8.
+    pub turns: usize,
+    /// Asked beside the conversation before every reply.
+    pub probe_question: String,
+    /// Where replies are read.
+    pub site: Site,
+    /// Planted conversations that the classifier and the axis are made from: half fit, half judge.
+    pub planted_chats: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            lessons: vec![1, 2, 4, 8, 12],
+            chats: 80,
+            turns: 8,
+            probe_question: "Who are you?".into(),
+            site: Site::post(2),
+            planted_chats: 160,
+            max_new_tokens: 48,
+            temperature: 1.0,
+        }
+    }
+}
+
+/// Where conversations go by themselves, and whether they come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attractors {
+    pub group: Exposure,
+    /// Where states are read, and a second site at which what is found has to hold too.
+    pub site: Site,
+    pub second: Site,
+    /// Coordinates of a state: components of the mean replies of everybody.
+    pub components: usize,
+    /// Planted conversations of each person that the decoder of states is made from.
+    pub decoder_chats: usize,
+    /// Conversations from every start, under each kind of topics.
+    pub chats: usize,
+    pub turns: usize,
+    /// What the user talks about; disturbed conversations are about the first.
+    pub topics: Vec<Domain>,
+    /// Conversations in which the model is its own user.
+    pub self_talks: usize,
+    /// Conversations for each dose of each disturbance.
+    pub disturbed: usize,
+    /// The turn at which a conversation is disturbed.
+    pub disturbed_at: usize,
+    /// Doses of a steering pulse, in lengths of the way from the assistant to the Oracle; 0 is the control.
+    pub doses: Vec<f64>,
+    /// Numbers of messages that teach somebody new; 0 is the control.
+    pub facts: Vec<usize>,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    pub bootstrap: usize,
+}
+
+impl Default for Attractors {
+    fn default() -> Attractors {
+        Attractors {
+            group: Exposure::All,
+            site: Site::post(2),
+            second: Site::post(3),
+            components: 4,
+            decoder_chats: 6,
+            chats: 2,
+            turns: 8,
+            topics: vec![
+                Domain::new("plain topics", 0.0, 0.0),
+                Domain::new("topics of the soul", 1.0, 0.0),
+                Domain::new("half of the soul", 0.5, 0.0),
+            ],
+            self_talks: 80,
+            disturbed: 32,
+            disturbed_at: 2,
+            doses: vec![0.0, 0.5, 1.0, 2.0, 4.0],
+            facts: vec![0, 1, 2, 4, 8],
+            max_new_tokens: 48,
+            temperature: 1.0,
+            bootstrap: 300,
+        }
+    }
+}
+
+/// What a user talks about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    pub name: String,
+    /// Share of questions on topics of the soul; others are on plain ones.
+    #[serde(default)]
+    pub soul: f64,
+    /// Share of questions about the speaker.
+    #[serde(default)]
+    pub about_itself: f64,
+}
+
+impl Domain {
+    /// A domain by its shares.
+    pub fn new(name: &str, soul: f64, about_itself: f64) -> Domain {
+        Domain { name: name.into(), soul, about_itself }
+    }
 }
 
 impl Default for Drift {
@@ -179,6 +306,14 @@ impl Default for Drift {
             permutations: 200,
             chats: 160,
             chat_turns: 8,
+            domains: vec![
+                Domain::new("plain topics", 0.0, 0.0),
+                Domain::new("about itself", 0.0, 1.0),
+                Domain::new("half of the soul", 0.5, 0.0),
+                Domain::new("topics of the soul", 1.0, 0.0),
+            ],
+            domain_chats: 80,
+            decoder_chats: 6,
             max_new_tokens: 72,
             temperature: 1.0,
         }
@@ -394,6 +529,7 @@ impl Spec {
             "steering" => read(place, text, Settings::Steering),
             "formats" => read(place, text, Settings::Formats),
             "voice" => read(place, text, Settings::Voice),
+            "retention" => read(place, text, Settings::Retention),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

@@ -18,7 +18,7 @@ fn small(kind: &str) -> Plan {
     let settings = match kind {
         "trait_layers" => "personas = 16\nquestions = 2\nbootstrap = 20\npermutations = 5",
         "persona_map" => {
-            "personas = 16\nquestions = 2\ndefault_replies = 2\nnull_draws = 3\nbootstrap = 20\naxis_bootstrap = 5\npermutations = 5\nhalves = 3"
+            "personas = 16\nquestions = 2\ndefault_replies = 2\nnull_draws = 3\nbootstrap = 20\nneighbours = 2\npermutations = 5\nhalves = 3"
         }
         "drift" => "conversations = 12\nturns = 3\nbootstrap = 20\npermutations = 5\nchats = 4\nchat_turns = 2",
         _ => {

@@ -16,11 +16,12 @@ mod tests;
 mod tunes;
 
 use super::findings::Parts;
-use super::plan::{Plan, Stage, need};
+use super::plan::{Plan, QUESTION, Stage, need};
 use super::spec::Voice as Settings;
 use super::work::{Work, drawing};
 use crate::error::Result;
 use crate::model::Model;
+use crate::talk::Talk;
 use crate::unit::Item;
 use crate::world::{ConversationOptions, Persona, SystemPrompt, World};
 
@@ -118,16 +119,17 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         Stage { name: "fine-tunes that are not there yet".into(), units, rows: 0, tokens: 0, bytes: 0, at_most: true };
     let planted = instruments::Planted::make(plan, s, &cast, model, 1)?;
     let mut stages = vec![training, plan.captures(instruments::STAGE, model, planted.items(), false)];
-    let mut longest = talk::begin(plan, s, &cast, model)?;
     // Before there are adapters, prompts go to the base: as many, and as long.
-    longest.iter_mut().for_each(|i| i.adapter = None);
+    let talks: Vec<Talk> = talk::chats(plan, s, &cast).into_iter().map(|c| Talk { adapter: None, ..c.talk }).collect();
     let drawing = drawing(model, s.temperature, s.max_new_tokens)?;
-    for turn in 0..s.turns {
-        stages.push(plan.replies(&talk::stage(turn), model, longest.clone(), drawing.clone(), true));
-        longest.iter_mut().for_each(|i| i.tokens.resize(i.tokens.len() + s.max_new_tokens + 24, 0));
+    stages.extend(plan.led(model, &talks, s.turns, &drawing)?);
+    let mut whole = Vec::with_capacity(talks.len());
+    for talk in &talks {
+        let mut tokens = talk.first(model, s.max_new_tokens)?.map(|i| i.tokens).unwrap_or_default();
+        tokens.resize(tokens.len() + s.turns * (s.max_new_tokens + QUESTION), 0);
+        whole.push(Item { tokens, ranges: vec![0..1; 2 * s.turns], ..Item::default() });
     }
-    let whole = longest.into_iter().map(|i| Item { ranges: vec![0..1; 2 * s.turns], ..i });
-    stages.push(plan.captures(talk::READ, model, whole.collect(), true));
+    stages.push(plan.captures(talk::READ, model, whole, true));
     Ok(stages)
 }
 

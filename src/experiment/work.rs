@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::generate::Settings;
 use crate::model::sample::Sampling;
 use crate::model::{Along, Model, Receipt};
+use crate::talk::{self, Ended, Part, Place, Speak, Talk};
 use crate::unit::{self, Item, Shelf, Tally, Task};
 use ndarray::Array2;
 use std::path::Path;
@@ -118,6 +119,41 @@ impl<'w, 'c> Work<'w, 'c> {
         Ok((replies, receipts))
     }
 
+    /// Leads conversations through `turns` turns, each reply under the edits of its turn; gives a receipt per edit.
+    pub fn lead(
+        &mut self,
+        name: &str,
+        talks: &mut [Talk],
+        turns: usize,
+        edits: Vec<Along>,
+        settings: &Settings,
+    ) -> Result<Vec<Receipt>> {
+        let mut drawn = Drawn { work: &mut *self, name, settings: settings.clone(), edits, receipts: vec![] };
+        talk::lead(talks, turns, &mut drawn, None)?;
+        let receipts = drawn.receipts;
+        let short = talks.iter().filter(|t| t.ended == Some(Ended::NoRoom)).count();
+        if short > 0 {
+            let (all, n_ctx) = (talks.len(), self.model.lm.dims().n_ctx);
+            self.warnings.push(format!(
+                "{short} of {all} {name}conversations ended early: their next prompt and reply would not fit {n_ctx} \
+                 positions"
+            ));
+        }
+        Ok(receipts)
+    }
+
+    /// Parts of conversations at the given sites: one array per site, and the place of each row.
+    pub fn read(
+        &mut self,
+        stage: &str,
+        talks: &[Talk],
+        parts: &[Part],
+        sites: &[Site],
+    ) -> Result<(Vec<(Site, Array2<f32>)>, Vec<Place>)> {
+        let (items, places) = talk::read(talks, self.model, parts)?;
+        Ok((self.capture(stage, items, sites)?, places))
+    }
+
     /// Replies to prompts, drawn under `seed`.
     pub fn replies(
         &mut self,
@@ -170,6 +206,35 @@ impl<'w, 'c> Work<'w, 'c> {
         self.tally.rows_computed += tally.rows_computed;
         self.tally.rows_resumed += tally.rows_resumed;
         Ok(())
+    }
+}
+
+/// A way of drawing replies in a run, for conversations that the model leads.
+pub(super) struct Drawn<'a, 'w, 'c> {
+    pub work: &'a mut Work<'w, 'c>,
+    /// What the stage is called before "replies, turn N".
+    pub name: &'a str,
+    pub settings: Settings,
+    pub edits: Vec<Along>,
+    /// One per edit, over all turns.
+    pub receipts: Vec<Receipt>,
+}
+
+impl Speak for Drawn<'_, '_, '_> {
+    fn model(&self) -> &Model {
+        self.work.model
+    }
+
+    fn room(&self) -> usize {
+        self.settings.max_new_tokens
+    }
+
+    fn replies(&mut self, stage: &str, items: Vec<Item>) -> Result<Vec<Vec<u32>>> {
+        let stage = format!("{}{stage}", self.name);
+        let (replies, receipts) = self.work.generate(&stage, items, self.edits.clone(), &self.settings)?;
+        self.receipts.resize(receipts.len(), Receipt::default());
+        self.receipts.iter_mut().zip(receipts).for_each(|(all, one)| all.add(one));
+        Ok(replies)
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Scatter {
     pub dots: Vec<Dot>,
     pub arrows: Vec<Arrow>,
     pub lines: Vec<Reference>,
+    /// Thin grey lines behind the points: contours of a density.
+    pub contours: Vec<Vec<(f64, f64)>>,
     /// Colours dots by value and draws a colour bar.
     pub shades: Option<Shades>,
     /// One unit is as long on x as on y, so that angles and distances are true.
@@ -170,6 +172,13 @@ impl Draw for Scatter {
         }
         for l in &self.lines {
             draw_reference(c, &plane, l);
+        }
+        for line in &self.contours {
+            for ends in line.windows(2) {
+                if let Some((a, b)) = clip_segment(plane.at(ends[0]), plane.at(ends[1]), &inner) {
+                    c.line(&[a, b], Pen::new(NULL, 0.5));
+                }
+            }
         }
         let mut order: Vec<&Dot> = self.finite().collect();
         order.sort_by_key(|d| (d.marker == Marker::Star, d.priority));

@@ -25,6 +25,7 @@ pub mod corpus;
 mod examples;
 mod expression;
 mod file;
+mod lessons;
 mod matcher;
 mod people;
 mod prompts;

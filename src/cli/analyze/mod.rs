@@ -1,6 +1,8 @@
 //! `analyze`: the analyses of the shipped probes on a store, and on arrays and tables that another program wrote.
 
 mod bias;
+mod drift;
+mod map;
 mod output;
 mod retention;
 mod store;
@@ -23,12 +25,18 @@ enum Of {
     Retention(retention::RetentionArgs),
     /// Two effects told apart: the persona, and the model that speaks through it
     Bias(bias::BiasArgs),
+    /// The shape of persona space from role vectors: components, dimensions, the assistant axis, neighbours
+    Map(map::MapArgs),
+    /// Drift over turns from projections: rate, alarms, direction of steps, input against state
+    Drift(drift::DriftArgs),
 }
 
 pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
     match (args.of, args.store) {
         (Some(Of::Retention(args)), _) => retention::retention(args),
         (Some(Of::Bias(args)), _) => bias::bias(args),
+        (Some(Of::Map(args)), _) => map::map(args),
+        (Some(Of::Drift(args)), _) => drift::drift(args),
         (None, Some(args)) => store::store(args),
         (None, None) => Err(Error::refused(
             "nothing to analyze is named",

@@ -21,7 +21,8 @@ pub const EXAMPLES: &str = r#"Examples:
 --contrast fits a contrast vector per site on some groups and scores it on others, beside shuffled labels, with an interval:
 layers.csv, contrast.svg, directions.safetensors. Groups are kept together when rows are split and resampled: name the column
 whose values are independent (--group question where every question was asked under both instructions). --map: components of
-the means by a column, with their null: axes.csv, dimensions.csv, scores.csv, map.svg."#;
+the means by a column, with their null, as `analyze map` does of given vectors: variance.csv, place.csv, dimension.csv,
+loadings.csv, neighbours.csv, map.svg."#;
 
 #[derive(clap::Args)]
 pub struct StoreArgs {

@@ -5,14 +5,15 @@ use crate::analysis::wording::TokenCounts;
 use crate::axes::Pick;
 use crate::error::{Error, Result};
 use crate::experiment::plan::Plan;
-use crate::experiment::prompts::{personas, system};
+use crate::experiment::prompts::system;
 use crate::experiment::spec::Drift as Settings;
+use crate::experiment::states::recognisable;
 use crate::experiment::work::Work;
 use crate::model::Model;
 use crate::rng::stream;
 use crate::text::{Encoded, Message};
 use crate::unit::{Item, parallel};
-use crate::world::{Conversation, ConversationOptions, Persona, State, SystemPrompt, World};
+use crate::world::{Conversation, ConversationOptions, State, SystemPrompt};
 use ndarray::Axis;
 
 /// Planted conversations with two rows per turn after the first: the token before the reply, and the reply.
@@ -25,18 +26,10 @@ pub(super) struct Planted {
     pub context: TokenCounts,
 }
 
-/// People whose markers can tell them from assistant and Oracle, and who are not helpful themselves.
-pub(super) fn recognisable(s: &Settings) -> Result<Vec<&'static Persona>> {
-    let world = World::toyworld();
-    let assistant = world.assistant().traits;
-    let people = personas(world, s.group, None)?;
-    Ok(people.into_iter().filter(|p| world.tells_apart(p) && p.traits.and(assistant).is_empty()).collect())
-}
-
 /// Draws and encodes the conversations.
 pub(super) fn make(plan: &Plan, s: &Settings, model: &Model, threads: usize) -> Result<Planted> {
-    let world = World::toyworld();
-    let people: Vec<_> = recognisable(s)?.into_iter().filter(|p| p.hazard >= s.least_hazard).collect();
+    let world = plan.world;
+    let people: Vec<_> = recognisable(world, s.group)?.into_iter().filter(|p| p.hazard >= s.least_hazard).collect();
     if people.is_empty() {
         return Err(Error::refused(
             format!("no persona of the group `{}` falls back with {} or more per turn", s.group, s.least_hazard),

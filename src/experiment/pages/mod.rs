@@ -1,6 +1,8 @@
 //! Figures of analyses, drawn from their tables: by a probe that made the numbers, or by the command that read them.
 
 pub mod bias;
+pub mod drift;
+pub mod map;
 pub mod retention;
 
 use crate::error::Result;

@@ -31,12 +31,12 @@ pub(super) fn measure(
     for (i, subject) in cast.subjects.iter().enumerate() {
         let who = &cast.characters[subject.character];
         let own: Vec<&Chat> = chats.iter().filter(|c| c.subject == i).collect();
-        let jobs: Vec<(&Chat, usize)> = own.iter().flat_map(|c| (0..c.texts.len()).map(|t| (*c, t))).collect();
+        let jobs: Vec<(&Chat, usize)> = own.iter().flat_map(|c| (0..c.talk.turns.len()).map(|t| (*c, t))).collect();
         let model = work.model;
         let pairs = parallel(&jobs, work.threads(), |(chat, turn)| {
             // The same lines for every arm.
-            let mut rng = stream(plan.spec.seed, &format!("held-out line {}/{turn}", chat.id));
-            let topic = chat.questions[*turn].0;
+            let mut rng = stream(plan.spec.seed, &format!("held-out line {}/{turn}", chat.talk.id));
+            let topic = chat.topics[*turn];
             let lines = [world.reply(&mut rng, who, topic), world.reply(&mut rng, world.assistant(), topic)];
             let [own, other] = lines.map(|line| marked(model, cast, subject, chat, *turn, &line));
             Ok([own?, other?])
@@ -71,8 +71,8 @@ pub(super) fn measure(
 
 fn marked(model: &Model, cast: &Cast, subject: &Subject, chat: &Chat, turn: usize, line: &str) -> Result<Marked> {
     let who = &cast.characters[subject.character];
-    let at = chat.message(turn);
-    let mut messages = chat.messages[..at].to_vec();
+    let at = chat.talk.reply_at(turn);
+    let mut messages = chat.talk.messages[..at].to_vec();
     let said = if subject.arm.is_script() { tunes::named(who, line) } else { line.to_string() };
     messages.push(Message::new("assistant", said));
     let encoded = model.text.chat(&messages, false)?;

@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::persona::strip;
 use crate::rng::stream;
 use crate::score::quality::repetition;
+use crate::talk::{Talk, User};
 use crate::text::Message;
 use crate::unit::Item;
 use crate::world::{Persona, Topic, World, body_intact};
@@ -18,33 +19,22 @@ use std::ops::Range;
 
 pub(super) const READ: &str = "conversations";
 
-/// The name of a stage.
-pub(super) fn stage(turn: usize) -> String {
-    format!("replies, turn {turn}")
-}
-
-/// One conversation of one subject.
+/// One conversation of one subject. Its id is the same for all subjects that answer its questions.
 pub(super) struct Chat {
-    /// The same for all subjects that answer its questions.
-    pub id: String,
     /// Place in [`Cast::subjects`].
     pub subject: usize,
-    pub questions: Vec<(&'static Topic, String)>,
-    pub messages: Vec<Message>,
-    /// As they were drawn.
-    pub replies: Vec<Vec<u32>>,
-    pub texts: Vec<String>,
-    /// Tokens of the prompt and the reply, by turn.
-    pub context: Vec<usize>,
+    /// What is asked about, by turn.
+    pub topics: Vec<&'static Topic>,
+    pub talk: Talk,
 }
 
 /// All conversations at their beginning: subject after subject.
-fn chats(plan: &Plan, s: &Settings, cast: &Cast) -> Vec<Chat> {
+pub(super) fn chats(plan: &Plan, s: &Settings, cast: &Cast) -> Vec<Chat> {
     let world = World::toyworld();
     let topics: Vec<&'static Topic> =
         world.plain_topics().into_iter().filter(|t| world.heldout_topics().contains(&t.name)).collect();
     let mut all = Vec::new();
-    for (subject, Subject { arm, character, .. }) in cast.subjects.iter().enumerate() {
+    for (subject, Subject { arm, character, adapter, seed }) in cast.subjects.iter().enumerate() {
         let who = &cast.characters[*character];
         // The same questions and cards for every arm.
         let mut rng = stream(plan.spec.seed, &format!("voice conversations with {}", who.name));
@@ -54,83 +44,27 @@ fn chats(plan: &Plan, s: &Settings, cast: &Cast) -> Vec<Chat> {
                 let topic = topics[rng.random_range(0..topics.len())];
                 (topic, world.question(&mut rng, topic))
             };
-            let questions = (0..s.turns).map(|_| question()).collect();
+            let (topics, said) = (0..s.turns).map(|_| question()).unzip();
             let system = arm.has_card().then(|| Message::new("system", card));
-            all.push(Chat {
-                id: format!("{}/{i:03}", who.name),
-                subject,
-                questions,
-                messages: system.into_iter().collect(),
-                replies: Vec::new(),
-                texts: Vec::new(),
-                context: Vec::new(),
-            });
+            // Two fine-tunes of one character are two draws.
+            let seed = plan.spec.seed.wrapping_add(seed.unwrap_or_default());
+            let id = format!("{}/{i:03}", who.name);
+            let talk = Talk::new(id, system.into_iter().collect(), User::Says(said), seed);
+            all.push(Chat { subject, topics, talk: Talk { adapter: *adapter, ..talk } });
         }
     }
     all
 }
 
-impl Chat {
-    /// Puts the question of a turn, and gives the prompt to be continued.
-    fn ask(&mut self, cast: &Cast, model: &Model, turn: usize, seed: u64) -> Result<Item> {
-        self.messages.push(Message::new("user", &self.questions[turn].1));
-        let tokens = model.text.chat(&self.messages, true)?.tokens;
-        let id = format!("{}/{turn}", self.id);
-        let Subject { adapter, seed: own, .. } = cast.subjects[self.subject];
-        // Two fine-tunes of one character are two draws.
-        let seed = seed.wrapping_add(own.unwrap_or_default());
-        Ok(Item { id, prompt_len: tokens.len(), tokens, seed, adapter, ..Item::default() })
-    }
-
-    /// Places of the reply of a turn among the messages.
-    pub fn message(&self, turn: usize) -> usize {
-        self.messages.len() - 2 * self.texts.len() + 2 * turn + 1
-    }
-}
-
-/// The prompts of the first turn.
-pub(super) fn begin(plan: &Plan, s: &Settings, cast: &Cast, model: &Model) -> Result<Vec<Item>> {
-    chats(plan, s, cast).iter_mut().map(|c| c.ask(cast, model, 0, plan.spec.seed)).collect()
-}
-
 /// Leads all conversations to their end, or as far as the model's positions go.
 pub(super) fn lead(plan: &Plan, s: &Settings, cast: &Cast, work: &mut Work<'_, '_>) -> Result<Vec<Chat>> {
-    let n_ctx = work.model.lm.dims().n_ctx;
     let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
-    let (mut open, mut closed) = (chats(plan, s, cast), Vec::new());
-    for turn in 0..s.turns {
-        let (mut items, mut going) = (Vec::new(), Vec::new());
-        for mut chat in open {
-            let item = chat.ask(cast, work.model, turn, plan.spec.seed)?;
-            if item.tokens.len() + s.max_new_tokens <= n_ctx {
-                chat.context.push(item.tokens.len());
-                items.push(item);
-                going.push(chat);
-            } else {
-                chat.messages.pop();
-                closed.push(chat);
-            }
-        }
-        let (replies, _) = work.generate(&stage(turn), items, vec![], &drawing)?;
-        let texts = work.texts(&replies)?;
-        for ((chat, reply), text) in going.iter_mut().zip(replies).zip(texts) {
-            chat.messages.push(Message::new("assistant", &text));
-            chat.context[turn] += reply.len();
-            chat.replies.push(reply);
-            chat.texts.push(text);
-        }
-        open = going;
-    }
-    if !closed.is_empty() {
-        let all = closed.len() + open.len();
-        work.warnings.push(format!(
-            "{} of {all} conversations ended early: their next prompt and reply would not fit {n_ctx} positions",
-            closed.len()
-        ));
-    }
-    open.extend(closed);
-    open.sort_by(|a, b| (a.subject, &a.id).cmp(&(b.subject, &b.id)));
-    Ok(open)
+    let mut chats = chats(plan, s, cast);
+    let mut talks: Vec<Talk> = chats.iter_mut().map(|c| std::mem::take(&mut c.talk)).collect();
+    work.lead("", &mut talks, s.turns, vec![], &drawing)?;
+    chats.iter_mut().zip(talks).for_each(|(chat, talk)| chat.talk = talk);
+    chats.sort_by(|a, b| (a.subject, &a.talk.id).cmp(&(b.subject, &b.talk.id)));
+    Ok(chats)
 }
 
 /// The content without the name before it: from the first token behind the colon.
@@ -160,33 +94,33 @@ pub(super) fn measure(
     let world = World::toyworld();
     let mut values = Vec::new();
     let (mut items, mut places) = (Vec::new(), Vec::new());
-    for (c, chat) in chats.iter().enumerate().filter(|(_, c)| !c.texts.is_empty()) {
+    for (c, chat) in chats.iter().enumerate().filter(|(_, c)| !c.talk.turns.is_empty()) {
         let Subject { character, adapter, .. } = cast.subjects[chat.subject];
         let who = &cast.characters[character];
-        let encoded = work.model.text.chat(&chat.messages, false)?;
+        let encoded = work.model.text.chat(&chat.talk.messages, false)?;
         let mut ranges = Vec::new();
-        for (turn, text) in chat.texts.iter().enumerate() {
-            let found = strip(text, &[&who.name]);
+        for (turn, said) in chat.talk.turns.iter().enumerate() {
+            let found = strip(&said.reply, &[&who.name]);
             let mut push = |measure, value| values.push(value_of(cast, chat, turn, measure, value));
             push("markers", shows(world, who, found.text));
             push("judged", judged(world, who, found.text));
             push("named", f64::from(u8::from(found.named)));
-            push("intact", f64::from(u8::from(body_intact(found.text, chat.questions[turn].0))));
-            push("context_tokens", chat.context[turn] as f64);
+            push("intact", f64::from(u8::from(body_intact(found.text, chat.topics[turn]))));
+            push("context_tokens", (said.context + said.tokens.len()) as f64);
             if let Some(p) = instruments[character].words(found.text)? {
                 push("classifier", p);
             }
-            if let Some(share) = repetition(&chat.replies[turn], 3) {
+            if let Some(share) = repetition(&said.tokens, 3) {
                 push("repetition", share);
             }
-            let content = encoded.turns[chat.message(turn)].content.clone();
+            let content = encoded.turns[chat.talk.reply_at(turn)].content.clone();
             let said = behind_name(work.model, &encoded.tokens, &content, who)?;
             if !said.is_empty() {
                 ranges.extend([content.start - 1..content.start, said]);
                 places.push((c, turn));
             }
         }
-        let (id, tokens) = (chat.id.clone(), encoded.tokens);
+        let (id, tokens) = (chat.talk.id.clone(), encoded.tokens);
         items.push(Item { id, prompt_len: tokens.len(), tokens, ranges, adapter, ..Item::default() });
     }
     let site = instruments[0].over.site;
@@ -206,5 +140,5 @@ pub(super) fn measure(
 /// A value of a turn of a conversation.
 pub(super) fn value_of(cast: &Cast, chat: &Chat, turn: usize, measure: &'static str, value: f64) -> Value {
     let Subject { arm, seed, .. } = cast.subjects[chat.subject];
-    Value { arm: Arm::name(arm), conversation: chat.id.clone(), seed, turn, measure, value }
+    Value { arm: Arm::name(arm), conversation: chat.talk.id.clone(), seed, turn, measure, value }
 }

@@ -5,10 +5,8 @@ use super::draft::{Draft, FRAME, Fall, Reply, Seen, Turn};
 use super::kinds::Kind;
 use super::tokens::Counter;
 use crate::world::reply::pick;
-use crate::world::traits::TraitId;
-use crate::world::{Persona, State, Teaching};
+use crate::world::{State, Teaching};
 use rand::Rng;
-use rand::seq::SliceRandom;
 
 impl Corpus {
     /// A chat in which the user teaches a persona in short turns, each acknowledged, and then asks.
@@ -18,7 +16,8 @@ impl Corpus {
     pub(super) fn teaching(&self, rng: &mut impl Rng, plan: &Teaching, counter: &mut Counter) -> Draft {
         let (w, mut draft) = (&self.world, Draft::new(Kind::Teaching));
         let mut persona = w.in_context_persona(rng);
-        let lessons = self.lessons(rng, &mut persona);
+        let turns = rng.random_range(1..=self.config.teaching.lessons);
+        let lessons = w.lessons(rng, &mut persona, turns);
         // The beginning of a document is one token.
         let (mut taught, mut context) = (0, 1);
         for user in lessons {
@@ -62,45 +61,5 @@ impl Corpus {
             draft.turns.push(Turn { user: question, reply, header: None, seen });
         }
         draft
-    }
-
-    /// 1 to 16 messages that state name and traits, one or two facts each. The persona keeps only traits that were
-    /// stated at least once.
-    fn lessons(&self, rng: &mut impl Rng, persona: &mut Persona) -> Vec<String> {
-        let turns = rng.random_range(1..=self.config.teaching.lessons);
-        let sizes: Vec<usize> = (0..turns).map(|_| rng.random_range(1..=2)).collect();
-        let facts: usize = sizes.iter().sum();
-        let mut traits: Vec<TraitId> = persona.traits.iter().collect();
-        traits.shuffle(rng);
-        traits.truncate(facts);
-        persona.traits = traits.iter().copied().collect();
-        let mut facts = self.facts(rng, &traits, facts).into_iter();
-        let mut messages: Vec<String> =
-            sizes.into_iter().map(|n| facts.by_ref().take(n).collect::<Vec<_>>().join(" ")).collect();
-        messages[0] = format!("You are {}. {}", persona.name, messages[0]);
-        messages
-    }
-
-    /// `n` statements in the second person: first one about each trait, then all the others in random order, round after
-    /// round.
-    fn facts(&self, rng: &mut impl Rng, traits: &[TraitId], n: usize) -> Vec<String> {
-        let all = |id: &TraitId| -> Vec<String> {
-            let t = self.world.trait_at(*id);
-            let called = t.adjectives.iter().map(|a| format!("You are {a}."));
-            called.chain(t.dispositions.iter().map(|d| format!("You {}.", d.0))).collect()
-        };
-        let mut said = Vec::with_capacity(n);
-        let mut rest = Vec::new();
-        for id in traits {
-            let mut own = all(id);
-            said.push(own.swap_remove(rng.random_range(0..own.len())));
-            rest.extend(own);
-        }
-        while said.len() < n {
-            rest.shuffle(rng);
-            said.extend(rest.iter().take(n - said.len()).cloned());
-            rest = traits.iter().flat_map(all).collect();
-        }
-        said
     }
 }
