@@ -22,6 +22,7 @@
 //! average, and about every second time slightly below. Prompts are the units that intervals are over; a prompt is one and
 //! the same under every role and model that has it.
 
+mod blocks;
 mod design;
 mod estimate;
 mod kernel;
