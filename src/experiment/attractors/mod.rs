@@ -12,6 +12,7 @@ pub(super) use arms::taught;
 
 use super::cells::{distinct, estimate, rows, said};
 use super::findings::Parts;
+use super::pages;
 use super::plan::{Plan, Stage, need};
 use super::spec::Attractors as Settings;
 use super::states::{self, Fitting, Realised, Seer, chain_table, difference_table};
@@ -104,6 +105,12 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.tables = joined;
     let stem = &plan.spec.stem;
     parts.pages.push((draw::page(stem, &parts.tables)?, vec!["moves", "looks", "disturbed", "verdicts"]));
+    let site = s.site.to_string();
+    for ((topics, _), (tables, sites, _)) in conditions.iter().zip(&found) {
+        let name = format!("{stem}_{}", topics.replace([' ', '-'], "_"));
+        let Some(first) = sites.iter().find(|f| f.site == site) else { continue };
+        parts.pages.extend(pages::attractors::page(&name, &site, tables, &first.verdict.to_string()));
+    }
     Ok(parts)
 }
 
