@@ -271,7 +271,7 @@ impl Default for Attractors {
             self_talks: 80,
             disturbed: 32,
             disturbed_at: 2,
-            doses: vec![0.0, 0.5, 1.0, 2.0, 4.0],
+            doses: vec![0.0, 1.0, 2.0, 4.0, 8.0],
             facts: vec![0, 1, 2, 4, 8],
             max_new_tokens: 48,
             temperature: 1.0,

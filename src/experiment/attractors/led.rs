@@ -8,13 +8,14 @@ use crate::direction::Direction;
 use crate::error::Result;
 use crate::experiment::plan::Plan;
 use crate::experiment::spec::Attractors as Settings;
-use crate::experiment::states::{Chain, Look, Seer, before, replies_to};
+use crate::experiment::states::{Chain, Look, Seer, before};
 use crate::experiment::work::{Work, drawing};
 use crate::model::{Along, Positions};
+use crate::rng::stream;
 use crate::table::{Cell, Table};
-use crate::talk::Part;
-use crate::world::State;
-use ndarray::{Array1, ArrayView1};
+use crate::talk::{Part, Place, Talk};
+use crate::world::{ConversationOptions, State, SystemPrompt};
+use ndarray::{Array1, ArrayView1, Axis};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -27,15 +28,35 @@ pub(super) struct Seen {
     pub activation: Option<State>,
 }
 
-/// The way from the assistant to the Oracle at the token before the reply, where pulses are given.
+/// Planted conversations that the way from the assistant to the Oracle is fitted on.
+const WAY: usize = 240;
+
+/// The way from the assistant to the Oracle at the token before the reply, where pulses are given: from planted
+/// conversations that began with the assistant, over questions on plain topics alone, so that it is about who speaks and
+/// not about the topic. The assistant is there as often as nothing was said about the soul; the Oracle stays for a while.
 pub(super) fn pulse(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<(Direction, Vec<Along>)> {
-    let world = plan.world;
-    let mut mean = |who| -> Result<Array1<f64>> {
-        let rows = replies_to(plan, who, s.decoder_chats * 8, 2, (s.site, Part::Before), work)?;
-        Ok(rows.mapv(f64::from).mean_axis(ndarray::Axis(0)).unwrap_or_default())
+    let (world, mut rng) = (plan.world, stream(plan.spec.seed, "the way to the Oracle"));
+    let (mut talks, mut planted) = (Vec::with_capacity(WAY), Vec::with_capacity(WAY));
+    for i in 0..WAY {
+        let options = ConversationOptions::bare(6, 0.4, SystemPrompt::None);
+        let turns = world.conversation(&mut rng, world.assistant(), &options)?.turns;
+        let said = turns.iter().map(|t| (t.user.clone(), t.reply.clone())).collect::<Vec<_>>();
+        talks.push(Talk::held(format!("way/{i}"), vec![], said));
+        planted.push(turns);
+    }
+    let (mut kept, places) = work.read("planted way to the Oracle", &talks, &[Part::Before], &[s.site])?;
+    let rows = kept.remove(0).1;
+    let plain = |p: &Place| {
+        let topic = planted[p.talk][p.turn].topic.as_deref();
+        p.turn > 0 && topic.and_then(|t| world.topic(t).ok()).is_some_and(|t| !t.soul)
     };
-    let difference = mean(world.oracle())? - mean(world.assistant())?;
-    let origin = "mean before replies of the Oracle - mean before replies of the assistant";
+    let mean = |state: State| -> Array1<f64> {
+        let of = |r: &usize| plain(&places[*r]) && planted[places[*r].talk][places[*r].turn].state == state;
+        let chosen: Vec<usize> = (0..places.len()).filter(of).collect();
+        rows.select(Axis(0), &chosen).mapv(f64::from).mean_axis(Axis(0)).unwrap_or_default()
+    };
+    let difference = mean(State::Oracle) - mean(State::Assistant);
+    let origin = "mean before replies of the Oracle - mean before replies of the assistant, on plain topics";
     let way = Direction::new(s.site, Pick::LastPrompt, &difference, "like the Oracle", "like the assistant", origin)?;
     let mut edits = Vec::new();
     for dose in &s.doses {

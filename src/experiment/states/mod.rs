@@ -23,7 +23,6 @@ use crate::talk::{Part, Talk};
 use crate::text::Message;
 use crate::world::{ConversationOptions, Exposure, Persona, State, SystemPrompt, World};
 use ndarray::{Array2, ArrayView1, Axis};
-use rand::Rng;
 use std::collections::BTreeMap;
 
 /// How the decoder is made.
@@ -95,30 +94,6 @@ fn planted(plan: &Plan, people: &[&'static Persona], fitting: &Fitting) -> Resul
 /// The conversations that a decoder is made from, for the forecast of a plan.
 pub(super) fn forecast(plan: &Plan, people: &[&'static Persona], fitting: &Fitting) -> Result<Vec<Talk>> {
     Ok(planted(plan, people, fitting)?.into_iter().map(|p| p.talk).collect())
-}
-
-/// Rows of a part of planted replies that somebody gives as itself, conversation after conversation: `[row, d_model]`.
-pub(super) fn replies_to(
-    plan: &Plan,
-    who: &Persona,
-    chats: usize,
-    turns: usize,
-    (site, part): (Site, Part),
-    work: &mut Work<'_, '_>,
-) -> Result<Array2<f32>> {
-    let world = plan.world;
-    let mut rng = stream(plan.spec.seed, &format!("planted replies/{}", who.name));
-    let mut talks = Vec::with_capacity(chats);
-    for i in 0..chats {
-        let topics = world.plain_topics();
-        let said = (0..turns).map(|_| {
-            let topic = topics[rng.random_range(0..topics.len())];
-            (world.question(&mut rng, topic), world.reply(&mut rng, who, topic))
-        });
-        talks.push(Talk::held(format!("{}/{i}", who.name), before(world, who), said.collect::<Vec<_>>()));
-    }
-    let (mut kept, _) = work.read(&format!("planted replies of {}", who.name), &talks, &[part], &[site])?;
-    Ok(kept.remove(0).1)
 }
 
 impl Seer {
