@@ -37,16 +37,24 @@ pub enum Settings {
     Voice(Voice),
     Retention(Retention),
     Attractors(Attractors),
+    Speakers(Speakers),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 8] =
-    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors"];
+const KINDS: [&str; 9] =
+    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors", "speakers"];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_) | Settings::Attractors(_))
+        matches!(
+            self,
+            Settings::PersonaMap(_)
+                | Settings::Drift(_)
+                | Settings::Retention(_)
+                | Settings::Attractors(_)
+                | Settings::Speakers(_)
+        )
     }
 
     /// The kind, as probe files name it.
@@ -60,6 +68,7 @@ impl Settings {
             Settings::Voice(_) => KINDS[5],
             Settings::Retention(_) => KINDS[6],
             Settings::Attractors(_) => KINDS[7],
+            Settings::Speakers(_) => KINDS[8],
         }
     }
 }
@@ -181,6 +190,48 @@ pub struct Drift {
     pub chain_bootstrap: usize,
     pub max_new_tokens: usize,
     pub temperature: f64,
+}
+
+/// Several named speakers in one transcript, against the twin with one header for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speakers {
+    /// The shipped model whose replies all stand under the assistant's header.
+    pub twin: String,
+    pub conversations: usize,
+    /// Speakers of one conversation.
+    pub together: usize,
+    pub turns: usize,
+    pub sites: String,
+    /// The site that is drawn; one of `sites`.
+    pub site: Site,
+    /// Folds of conversations by which speakers are told apart.
+    pub folds: usize,
+    pub permutations: usize,
+    pub bootstrap: usize,
+    /// Tokens of a reply that are placed between speakers.
+    pub tokens: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+}
+
+impl Default for Speakers {
+    fn default() -> Speakers {
+        Speakers {
+            twin: "toyworld-single".into(),
+            conversations: 200,
+            together: 3,
+            turns: 6,
+            sites: "resid_pre.0,resid_post.all".into(),
+            site: Site::post(2),
+            folds: 5,
+            permutations: 40,
+            bootstrap: 300,
+            tokens: 24,
+            max_new_tokens: 48,
+            temperature: 1.0,
+        }
+    }
 }
 
 /// How long a persona lasts that was taught in the user's own words.
@@ -540,6 +591,7 @@ impl Spec {
             "voice" => read(place, text, Settings::Voice),
             "retention" => read(place, text, Settings::Retention),
             "attractors" => read(place, text, Settings::Attractors),
+            "speakers" => read(place, text, Settings::Speakers),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),
