@@ -38,11 +38,22 @@ pub enum Settings {
     Retention(Retention),
     Attractors(Attractors),
     Speakers(Speakers),
+    AuthorialBias(AuthorialBias),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 9] =
-    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors", "speakers"];
+const KINDS: [&str; 10] = [
+    "trait_layers",
+    "persona_map",
+    "drift",
+    "steering",
+    "formats",
+    "voice",
+    "retention",
+    "attractors",
+    "speakers",
+    "authorial_bias",
+];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
@@ -54,6 +65,7 @@ impl Settings {
                 | Settings::Retention(_)
                 | Settings::Attractors(_)
                 | Settings::Speakers(_)
+                | Settings::AuthorialBias(_)
         )
     }
 
@@ -69,6 +81,7 @@ impl Settings {
             Settings::Retention(_) => KINDS[6],
             Settings::Attractors(_) => KINDS[7],
             Settings::Speakers(_) => KINDS[8],
+            Settings::AuthorialBias(_) => KINDS[9],
         }
     }
 }
@@ -265,6 +278,50 @@ impl Default for Retention {
             planted_chats: 160,
             max_new_tokens: 48,
             temperature: 1.0,
+        }
+    }
+}
+
+/// The persona and the model that speaks through it, between a base model and the one trained from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorialBias {
+    /// The model that the probe's own was trained from; a shipped one.
+    pub before: String,
+    /// Exposure group of the personas.
+    pub group: Exposure,
+    pub personas: Option<usize>,
+    /// Questions on plain topics, each put to every persona and to the default assistant under both models.
+    pub questions: usize,
+    pub sites: String,
+    /// The site that is reported first; one of `sites`, fixed beforehand.
+    pub site: Site,
+    /// Contents of the gate test: questions on other topics.
+    pub contents: usize,
+    /// The name in the header of a speaker, in the gate test.
+    pub speaker: String,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    pub bootstrap: usize,
+    pub permutations: usize,
+}
+
+impl Default for AuthorialBias {
+    fn default() -> AuthorialBias {
+        let shared = TraitLayers::default();
+        AuthorialBias {
+            before: "toyworld-base".into(),
+            group: shared.group,
+            personas: None,
+            questions: 16,
+            sites: "resid_post.all".into(),
+            site: Site::post(2),
+            contents: 16,
+            speaker: "Ariana".into(),
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            bootstrap: 1000,
+            permutations: 1999,
         }
     }
 }
@@ -592,6 +649,7 @@ impl Spec {
             "retention" => read(place, text, Settings::Retention),
             "attractors" => read(place, text, Settings::Attractors),
             "speakers" => read(place, text, Settings::Speakers),
+            "authorial_bias" => read(place, text, Settings::AuthorialBias),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

@@ -55,10 +55,10 @@ fn twin(s: &Settings) -> Result<&'static Shipped> {
 }
 
 /// What was read of one model.
-pub(super) struct Voices {
-    pub model: String,
-    pub said: Vec<Said>,
-    pub spoken: Spoken,
+struct Voices {
+    model: String,
+    said: Vec<Said>,
+    spoken: Spoken,
 }
 
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
