@@ -3,8 +3,9 @@
 use super::talks::Said;
 use super::{Settings, Voices};
 use crate::analysis::decoder::Decoder;
-use crate::analysis::interval::{cluster_bootstrap, wilson};
+use crate::analysis::interval::wilson;
 use crate::analysis::pca::pca;
+use crate::analysis::resampled::jackknife;
 use crate::analysis::stats::{mean, quantile};
 use crate::axes::Site;
 use crate::error::Result;
@@ -117,7 +118,7 @@ pub(super) fn classification_table(told: &[Told]) -> Table {
 
 /// The share of the variance of reply means that lies between speakers: the component between over both components, of
 /// one-way analysis of variance summed over dimensions, so that noise alone gives 0 and not a share.
-pub(super) fn share_table(all: &[Voices; 2], sites: &[Site], s: &Settings, seed: u64) -> Result<Table> {
+pub(super) fn share_table(all: &[Voices; 2], sites: &[Site]) -> Table {
     let columns = ["model", "site", "between_share", "lo", "hi", "replies", "reason"];
     let mut table = Table::new("shares", &columns);
     for voices in all {
@@ -129,19 +130,24 @@ pub(super) fn share_table(all: &[Voices; 2], sites: &[Site], s: &Settings, seed:
             let rows = voices.spoken.rows(*site, Part::Reply).mapv(f64::from);
             let all_rows: Vec<usize> = (0..labels.len()).collect();
             let share = between(&rows, &labels, &all_rows);
-            let mut rng = stream(seed, &format!("speakers/share/{}/{site}", voices.model));
-            let resampled = |sample: &[usize]| {
-                let chosen: Vec<usize> = sample.iter().flat_map(|t| talks[*t].iter().copied()).collect();
+            // Resamples hold a conversation twice, which looks like a speaker of its own: one is left out at a time.
+            let without = |i: usize| {
+                let chosen: Vec<usize> = talks
+                    .iter()
+                    .enumerate()
+                    .filter(|(t, _)| *t != i)
+                    .flat_map(|(_, rows)| rows.iter().copied())
+                    .collect();
                 between(&rows, &labels, &chosen)
             };
-            let range = cluster_bootstrap(talks.len(), s.bootstrap, &mut rng, resampled);
+            let range = share.and_then(|share| jackknife(talks.len(), share, without));
             let mut row: Vec<Cell> = vec![voices.model.clone().into(), site.to_string().into(), share.into()];
             row.extend([range.map(|i| i.lo).into(), range.map(|i| i.hi).into(), labels.len().into()]);
             row.push(share.is_none().then_some("replies do not vary").into());
             table.push(row);
         }
     }
-    Ok(table)
+    table
 }
 
 fn between(rows: &Array2<f64>, labels: &[usize], chosen: &[usize]) -> Option<f64> {

@@ -76,7 +76,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         apart::told_apart(v, *site, *part, &names, s, plan.spec.seed)
     })?;
     let classification = apart::classification_table(&told);
-    let shares = apart::share_table(&all, &plan.sites, s, plan.spec.seed)?;
+    let shares = apart::share_table(&all, &plan.sites);
     let voices = apart::voices_table(&all, plan.world, s.site)?;
     let turns = by_turn(&all, &told, s)?;
     let switches = switch::table(&all, s, plan.spec.seed)?;

@@ -41,19 +41,22 @@ pub(super) fn table(all: &[Voices; 2], s: &Settings, seed: u64) -> Result<Table>
     Ok(table)
 }
 
-/// The mean reply of every speaker.
-struct Ways(BTreeMap<usize, Array1<f64>>);
-
-/// From one mean to another.
-struct Way<'a> {
-    from: &'a Array1<f64>,
-    to: &'a Array1<f64>,
+/// Sums of replies and how many there are: of every speaker, and of every speaker in every conversation.
+struct Ways {
+    all: BTreeMap<usize, (Array1<f64>, f64)>,
+    own: BTreeMap<(usize, usize), (Array1<f64>, f64)>,
 }
 
-impl Way<'_> {
+/// From one mean to another.
+struct Way {
+    from: Array1<f64>,
+    to: Array1<f64>,
+}
+
+impl Way {
     fn place(&self, row: ArrayView1<'_, f32>) -> f64 {
-        let way = self.to - self.from;
-        let along: f64 = row.iter().zip(self.from).zip(&way).map(|((v, f), w)| (f64::from(*v) - f) * w).sum();
+        let way = &self.to - &self.from;
+        let along: f64 = row.iter().zip(&self.from).zip(&way).map(|((v, f), w)| (f64::from(*v) - f) * w).sum();
         along / way.dot(&way)
     }
 }
@@ -61,24 +64,39 @@ impl Way<'_> {
 impl Ways {
     fn of(voices: &Voices, s: &Settings) -> Ways {
         let rows = voices.spoken.rows(s.site, Part::Reply);
-        let mut sums: BTreeMap<usize, (Array1<f64>, f64)> = BTreeMap::new();
+        let mut ways = Ways { all: BTreeMap::new(), own: BTreeMap::new() };
+        let none = || (Array1::<f64>::zeros(rows.ncols()), 0.0);
         for (place, row) in voices.spoken.replies.iter().zip(rows.rows()) {
             let who = voices.said[place.talk].speakers[place.turn];
-            let (sum, n) = sums.entry(who).or_insert_with(|| (Array1::zeros(rows.ncols()), 0.0));
-            sum.zip_mut_with(&row, |s, v| *s += f64::from(*v));
-            *n += 1.0;
+            let of_all = ways.all.entry(who).or_insert_with(none);
+            let of_own = ways.own.entry((place.talk, who)).or_insert_with(none);
+            for (sum, n) in [of_all, of_own] {
+                sum.zip_mut_with(&row, |s, v| *s += f64::from(*v));
+                *n += 1.0;
+            }
         }
-        Ways(sums.into_iter().map(|(who, (sum, n))| (who, sum / n)).collect())
+        ways
+    }
+
+    /// The mean reply of a speaker in all conversations but one: a reply that is part of a mean lies near it for no other
+    /// reason.
+    fn mean(&self, who: usize, but: usize) -> Option<Array1<f64>> {
+        let (sum, n) = self.all.get(&who)?;
+        let (sum, n) = match self.own.get(&(but, who)) {
+            Some((own, m)) => (sum - own, n - m),
+            None => (sum.clone(), *n),
+        };
+        (n > 0.0).then(|| sum / n)
     }
 
     /// What kind of turn it is, and the way that it is placed on.
-    fn at(&self, voices: &Voices, talk: usize, turn: usize) -> Option<(&'static str, Way<'_>)> {
+    fn at(&self, voices: &Voices, talk: usize, turn: usize) -> Option<(&'static str, Way)> {
         let speakers = &voices.said[talk].speakers;
         let (now, last) = (speakers[turn], speakers[turn.checked_sub(1)?]);
         let (arm, from) = match now != last {
             true => ("another speaker", last),
             false => ("the same speaker", *speakers.iter().find(|s| **s != now)?),
         };
-        Some((arm, Way { from: self.0.get(&from)?, to: self.0.get(&now)? }))
+        Some((arm, Way { from: self.mean(from, talk)?, to: self.mean(now, talk)? }))
     }
 }
