@@ -233,7 +233,7 @@ pub struct AuthorialBias {
     pub sites: String,
     /// The site that is reported first; one of `sites`, fixed beforehand.
     pub site: Site,
-    /// Contents of the gate test: questions on other topics.
+    /// Contents of the gate test: questions drawn anew, each on another topic.
     pub contents: usize,
     /// The name in the header of a speaker, in the gate test.
     pub speaker: String,
