@@ -252,7 +252,8 @@ impl Default for AuthorialBias {
             personas: None,
             questions: 16,
             sites: "resid_post.all".into(),
-            site: Site::post(2),
+            // What the head reads: a bias of the author is in what is said.
+            site: Site::post(3),
             contents: 16,
             speaker: "Ariana".into(),
             max_new_tokens: shared.max_new_tokens,
