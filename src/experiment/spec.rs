@@ -296,7 +296,7 @@ pub struct AuthorialBias {
     pub sites: String,
     /// The site that is reported first; one of `sites`, fixed beforehand.
     pub site: Site,
-    /// Contents of the gate test: questions on other topics.
+    /// Contents of the gate test: questions drawn anew, each on another topic.
     pub contents: usize,
     /// The name in the header of a speaker, in the gate test.
     pub speaker: String,
@@ -315,7 +315,8 @@ impl Default for AuthorialBias {
             personas: None,
             questions: 16,
             sites: "resid_post.all".into(),
-            site: Site::post(2),
+            // What the head reads: a bias of the author is in what is said.
+            site: Site::post(3),
             contents: 16,
             speaker: "Ariana".into(),
             max_new_tokens: shared.max_new_tokens,

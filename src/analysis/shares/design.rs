@@ -6,8 +6,8 @@ use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// With more prompts than this they are dealt into bundles, which then take the place of prompts.
-pub const MOST_PROMPTS: usize = 1500;
-const BUNDLES: usize = 500;
+pub const MOST_PROMPTS: usize = 600;
+const BUNDLES: usize = 300;
 
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq)]

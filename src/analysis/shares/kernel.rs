@@ -4,8 +4,9 @@ use super::blocks::Blocks;
 use super::design::Design;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
-/// Columns that are looked at together.
+/// Most columns, and about how many values, that are looked at together.
 const BLOCK: usize = 64;
+const VALUES: usize = 1 << 23;
 
 /// `[prompt, prompt]` each: the mean over cells of the products of what two prompts say about an effect.
 ///
@@ -37,8 +38,9 @@ impl Kernels {
         let mut noise = 0.0;
         let mut by_model = Array3::zeros((n_models, prompts, d));
         let blocks = design.blocked.then(|| Blocks::of(design));
-        for from in (0..d).step_by(BLOCK) {
-            let to = (from + BLOCK).min(d);
+        let block = (VALUES / (cells * prompts).max(1)).clamp(1, BLOCK);
+        for from in (0..d).step_by(block) {
+            let to = (from + block).min(d);
             let mut y = averages(design, rows.slice(s![.., from..to]), &mut residual, &mut spread);
             if let Some(blocks) = &blocks {
                 blocks.take_out(design, &mut y);

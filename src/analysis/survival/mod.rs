@@ -27,6 +27,9 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// No run lasts longer, in turns or tokens.
+const LONGEST: f64 = 1e15;
+
 /// Fewest events of a group, and of all groups, for tests that lean on large samples.
 pub const LEAST_EVENTS: (usize, usize) = (5, 10);
 
@@ -202,7 +205,7 @@ fn check(input: &Retention) -> Result<()> {
     let mut seen = BTreeSet::new();
     for run in &input.runs {
         let times = [Some(run.turns), run.tokens];
-        if let Some(bad) = times.into_iter().flatten().find(|t| !(t.is_finite() && *t > 0.0)) {
+        if let Some(bad) = times.into_iter().flatten().find(|t| !(*t > 0.0 && *t < LONGEST)) {
             let what = format!("run `{}` of group `{}` lasts {bad}", run.run, run.group);
             return refuse(what, "turns and tokens are counted from the start of the run: positive numbers");
         }

@@ -27,9 +27,9 @@ type Headers = Vec<(String, Vec<Item>)>;
 
 /// The contents under every header: the chat template first, whose place the others are compared with.
 pub(super) fn items(plan: &Plan, s: &Settings, model: &Model) -> Result<(Headers, Vec<String>)> {
-    // Other questions than the axis is fitted on.
-    let asked = questions(plan.world, plan.spec.seed, s.questions + s.contents)?;
-    let contents: Vec<&str> = asked[s.questions..].iter().map(|q| q.text.as_str()).collect();
+    // Drawn anew: other wordings than those that the axis is fitted on, mostly.
+    let asked = questions(plan.world, plan.spec.seed.wrapping_add(2), s.contents)?;
+    let contents: Vec<&str> = asked.iter().map(|q| q.text.as_str()).collect();
     let chat = |content: &str| Ok(model.text.chat(&[Message::new(USER, content)], true)?.tokens);
     let speaker = |content: &str| {
         let options = ChatOptions {

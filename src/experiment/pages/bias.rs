@@ -17,10 +17,11 @@ pub fn page(name: &str, tables: &[Table]) -> Result<Page> {
     let (shares, shift, roles) = (shares?, shift?, roles?);
     let sites = distinct(shares, "site");
     let site = strongest(shares);
-    let panels = vec![
-        Panel::new("Shares of variance", Plot::Curves(by_site(shares, &sites))),
-        Panel::new("Common shift of all personas", Plot::Curves(shifts(shift, &sites))),
-    ];
+    let mut panels = vec![Panel::new("Shares of variance", Plot::Curves(by_site(shares, &sites)))];
+    // Without a spread of personas there is nothing to measure a shift in.
+    if (0..shift.rows.len()).any(|r| shift.num(r, "relative").is_some()) {
+        panels.push(Panel::new("Common shift of all personas", Plot::Curves(shifts(shift, &sites))));
+    }
     let pair = row(shift, &[("site", &site)]).map(|r| (shift.text(r, "from"), shift.text(r, "to")));
     let page = Page::new(name, "Persona and authorial bias", caption(tables, &site)?, Width::Page).row(2.4, panels);
     let Some((from, to)) = pair else { return Ok(page) };

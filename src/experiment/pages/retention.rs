@@ -87,7 +87,7 @@ fn curves(survival: &Table, clock: &str, groups: &[String]) -> Curves {
     let (mut series, mut ticks) = (Vec::new(), Vec::new());
     let (mut end, mut risk) = (0.0_f64, Vec::new());
     for (color, group) in groups.iter().enumerate() {
-        let at = rows(survival, &[("clock", clock), ("group", group)]);
+        let at = thinned(rows(survival, &[("clock", clock), ("group", group)]));
         let v = |r: &usize, c: &str| num(survival, *r, c);
         let points = at.iter().map(|r| (v(r, "time"), v(r, "survival"))).collect();
         let band = at.iter().map(|r| (v(r, "ci_low"), v(r, "ci_high"))).collect();
@@ -108,6 +108,16 @@ fn curves(survival: &Table, clock: &str, groups: &[String]) -> Curves {
     let y = Axis::new("still in persona").range(0.0, 1.03);
     series.extend(ticks);
     Curves::new(x.range(0.0, end * 1.02), y, series).counts(counts)
+}
+
+/// Most steps of a curve that can be told apart on paper.
+const STEPS: usize = 600;
+
+/// Evenly chosen rows where there are more than that, with the last.
+fn thinned(rows: Vec<usize>) -> Vec<usize> {
+    let every = rows.len().div_ceil(STEPS).max(1);
+    let last = rows.len().saturating_sub(1);
+    rows.into_iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last).map(|(_, r)| r).collect()
 }
 
 /// Six to a dozen round times from 0 to the end.
