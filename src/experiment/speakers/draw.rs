@@ -49,7 +49,7 @@ pub(super) fn page(name: &str, s: &Settings, tables: &[Table]) -> Result<Page> {
                 Panel::new("After another speaker", Plot::Curves(switching(switches, &models))),
             ],
         )
-        .row(2.6, vec![Panel::new("Traits shown", Plot::Forest(traits(voices, &models[0])))]))
+        .row(4.2, vec![Panel::new("Traits shown", Plot::Forest(traits(voices, &models[0])))]))
 }
 
 const MINUS: char = '\u{2212}';
