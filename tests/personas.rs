@@ -30,6 +30,15 @@ fn cards() -> Vec<PathBuf> {
 }
 
 #[test]
+fn the_shipped_lexicon_of_failure_modes_has_a_group_for_each_mode_that_words_can_show() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("probes/lexicons/failure_modes.toml");
+    let lexicon = Lexicon::parse("failure_modes.toml", &fs::read_to_string(path).unwrap()).unwrap();
+    let groups: Vec<&str> = lexicon.groups.keys().map(String::as_str).collect();
+    assert_eq!(groups, ["hedging", "memory_loss", "meta_gaming", "positivity_bias", "vagueness"]);
+    assert!(lexicon.groups.values().all(|g| g.len() >= 8));
+}
+
+#[test]
 fn every_shipped_card_is_read_rendered_and_asked_without_a_warning() {
     let stems: Vec<String> = cards().iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()).collect();
     let named =

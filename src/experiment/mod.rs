@@ -5,6 +5,7 @@
 //! outcomes and of seeds that the plan states. Figures and captions are drawn from the tables and from nothing else.
 
 mod attractors;
+mod authorial_bias;
 mod cells;
 mod drift;
 mod findings;
@@ -15,6 +16,7 @@ mod plan;
 mod prompts;
 mod report;
 mod retention;
+mod speakers;
 mod spec;
 mod states;
 mod steering;
@@ -27,7 +29,10 @@ mod write;
 pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
-pub use spec::{Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice};
+pub use spec::{
+    Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering,
+    TraitLayers, Voice,
+};
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
 pub use write::{Exports, write, write_to};
@@ -45,7 +50,10 @@ pub const SHIPPED: &[(&str, &str)] = &[
 
 /// Probe files that are no part of the demo, (stem, text).
 pub const APART: &[(&str, &str)] = &[
+    ("attractors", include_str!("../../probes/attractors.toml")),
+    ("authorial_bias", include_str!("../../probes/authorial_bias.toml")),
     ("retention", include_str!("../../probes/retention.toml")),
+    ("speakers", include_str!("../../probes/speakers.toml")),
     ("formats", include_str!("../../probes/formats.toml")),
     ("voice", include_str!("../../probes/voice.toml")),
 ];
@@ -66,6 +74,9 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Formats(s) => formats::run(plan, s, &mut work)?,
         Settings::Voice(s) => voice::run(plan, s, &mut work)?,
         Settings::Retention(s) => retention::run(plan, s, &mut work)?,
+        Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
+        Settings::Speakers(s) => speakers::run(plan, s, &mut work)?,
+        Settings::AuthorialBias(s) => authorial_bias::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

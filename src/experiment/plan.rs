@@ -2,7 +2,9 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{drift, formats, persona_map, retention, steering, trait_layers, voice};
+use super::{
+    attractors, authorial_bias, drift, formats, persona_map, retention, speakers, steering, trait_layers, voice,
+};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -56,6 +58,9 @@ impl Plan {
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
             Settings::Retention(s) => &s.site.to_string(),
+            Settings::Speakers(s) => &s.sites,
+            Settings::Attractors(s) => &format!("{},{}", s.site, s.second),
+            Settings::AuthorialBias(s) => &s.sites,
             // What the head reads.
             Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
         };
@@ -82,6 +87,9 @@ impl Plan {
             Settings::Formats(s) => formats::forecast(&plan, s, model)?,
             Settings::Voice(s) => voice::forecast(&plan, s, model)?,
             Settings::Retention(s) => retention::forecast(&plan, s, model)?,
+            Settings::Attractors(s) => attractors::forecast(&plan, s, model)?,
+            Settings::Speakers(s) => speakers::forecast(&plan, s, model)?,
+            Settings::AuthorialBias(s) => authorial_bias::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }

@@ -36,15 +36,37 @@ pub enum Settings {
     Formats(Formats),
     Voice(Voice),
     Retention(Retention),
+    Attractors(Attractors),
+    Speakers(Speakers),
+    AuthorialBias(AuthorialBias),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 7] = ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention"];
+const KINDS: [&str; 10] = [
+    "trait_layers",
+    "persona_map",
+    "drift",
+    "steering",
+    "formats",
+    "voice",
+    "retention",
+    "attractors",
+    "speakers",
+    "authorial_bias",
+];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_))
+        matches!(
+            self,
+            Settings::PersonaMap(_)
+                | Settings::Drift(_)
+                | Settings::Retention(_)
+                | Settings::Attractors(_)
+                | Settings::Speakers(_)
+                | Settings::AuthorialBias(_)
+        )
     }
 
     /// The kind, as probe files name it.
@@ -57,6 +79,9 @@ impl Settings {
             Settings::Formats(_) => KINDS[4],
             Settings::Voice(_) => KINDS[5],
             Settings::Retention(_) => KINDS[6],
+            Settings::Attractors(_) => KINDS[7],
+            Settings::Speakers(_) => KINDS[8],
+            Settings::AuthorialBias(_) => KINDS[9],
         }
     }
 }
@@ -174,8 +199,52 @@ pub struct Drift {
     pub domain_chats: usize,
     /// Planted conversations of each person that the decoder of states is made from.
     pub decoder_chats: usize,
+    /// Resamples behind the intervals of moves between states; each is a search.
+    pub chain_bootstrap: usize,
     pub max_new_tokens: usize,
     pub temperature: f64,
+}
+
+/// Several named speakers in one transcript, against the twin with one header for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speakers {
+    /// The shipped model whose replies all stand under the assistant's header.
+    pub twin: String,
+    pub conversations: usize,
+    /// Speakers of one conversation.
+    pub together: usize,
+    pub turns: usize,
+    pub sites: String,
+    /// The site that is drawn; one of `sites`.
+    pub site: Site,
+    /// Folds of conversations by which speakers are told apart.
+    pub folds: usize,
+    pub permutations: usize,
+    pub bootstrap: usize,
+    /// Tokens of a reply that are placed between speakers.
+    pub tokens: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+}
+
+impl Default for Speakers {
+    fn default() -> Speakers {
+        Speakers {
+            twin: "toyworld-single".into(),
+            conversations: 200,
+            together: 3,
+            turns: 6,
+            sites: "resid_pre.0,resid_post.all".into(),
+            site: Site::post(2),
+            folds: 5,
+            permutations: 40,
+            bootstrap: 300,
+            tokens: 24,
+            max_new_tokens: 48,
+            temperature: 1.0,
+        }
+    }
 }
 
 /// How long a persona lasts that was taught in the user's own words.
@@ -213,6 +282,50 @@ impl Default for Retention {
     }
 }
 
+/// The persona and the model that speaks through it, between a base model and the one trained from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorialBias {
+    /// The model that the probe's own was trained from; a shipped one.
+    pub before: String,
+    /// Exposure group of the personas.
+    pub group: Exposure,
+    pub personas: Option<usize>,
+    /// Questions on plain topics, each put to every persona and to the default assistant under both models.
+    pub questions: usize,
+    pub sites: String,
+    /// The site that is reported first; one of `sites`, fixed beforehand.
+    pub site: Site,
+    /// Contents of the gate test: questions on other topics.
+    pub contents: usize,
+    /// The name in the header of a speaker, in the gate test.
+    pub speaker: String,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    pub bootstrap: usize,
+    pub permutations: usize,
+}
+
+impl Default for AuthorialBias {
+    fn default() -> AuthorialBias {
+        let shared = TraitLayers::default();
+        AuthorialBias {
+            before: "toyworld-base".into(),
+            group: shared.group,
+            personas: None,
+            questions: 16,
+            sites: "resid_post.all".into(),
+            site: Site::post(2),
+            contents: 16,
+            speaker: "Ariana".into(),
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            bootstrap: 1000,
+            permutations: 1999,
+        }
+    }
+}
+
 /// Where conversations go by themselves, and whether they come back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -225,6 +338,8 @@ pub struct Attractors {
     pub components: usize,
     /// Planted conversations of each person that the decoder of states is made from.
     pub decoder_chats: usize,
+    /// Resamples behind the intervals of moves between states; each is a search.
+    pub chain_bootstrap: usize,
     /// Conversations from every start, under each kind of topics.
     pub chats: usize,
     pub turns: usize,
@@ -253,6 +368,7 @@ impl Default for Attractors {
             second: Site::post(3),
             components: 4,
             decoder_chats: 6,
+            chain_bootstrap: 200,
             chats: 2,
             turns: 8,
             topics: vec![
@@ -263,7 +379,7 @@ impl Default for Attractors {
             self_talks: 80,
             disturbed: 32,
             disturbed_at: 2,
-            doses: vec![0.0, 0.5, 1.0, 2.0, 4.0],
+            doses: vec![0.0, 1.0, 2.0, 4.0, 8.0],
             facts: vec![0, 1, 2, 4, 8],
             max_new_tokens: 48,
             temperature: 1.0,
@@ -314,6 +430,7 @@ impl Default for Drift {
             ],
             domain_chats: 80,
             decoder_chats: 6,
+            chain_bootstrap: 200,
             max_new_tokens: 72,
             temperature: 1.0,
         }
@@ -530,6 +647,9 @@ impl Spec {
             "formats" => read(place, text, Settings::Formats),
             "voice" => read(place, text, Settings::Voice),
             "retention" => read(place, text, Settings::Retention),
+            "attractors" => read(place, text, Settings::Attractors),
+            "speakers" => read(place, text, Settings::Speakers),
+            "authorial_bias" => read(place, text, Settings::AuthorialBias),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

@@ -72,6 +72,8 @@ impl Series {
         match self.style {
             Style::Null => NULL,
             Style::Mean => MEAN,
+            // Single cases behind their mean belong to no category.
+            Style::Thin if self.name.is_empty() && self.color.is_none() => NULL,
             _ => colour(self.color.or(palette.index(&self.name)).unwrap_or(0)).0,
         }
     }

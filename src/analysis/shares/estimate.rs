@@ -43,26 +43,39 @@ pub(super) fn pair_variance(kernel: &Array2<f64>) -> Option<(f64, f64)> {
     Some((whole.max(pairs), pairs))
 }
 
-/// The mean over pairs with an interval that is symmetric, of Student's t: the degrees of freedom are those of the prompts
-/// for the part that prompts explain one by one, and many for the part that pairs explain.
+/// The mean over pairs with its interval, of Student's t: the degrees of freedom are those of the prompts for the part that
+/// prompts explain one by one, and many for the part that pairs explain.
 pub(super) fn pair_estimate(kernel: &Array2<f64>) -> Estimated {
     let value = pair_mean(kernel);
-    let half = pair_variance(kernel).map(|(whole, pairs)| {
-        let n = kernel.nrows() as f64;
-        // The first part is a difference of noisy numbers, and cutting it off at 0 makes it too large where there is none:
-        // half of its standard deviation there is taken off.
-        let alone = (whole - pairs - pairs * (2.0 / n).sqrt()).max(0.0);
-        let whole = alone + pairs;
-        let df = 1.0 / ((alone / whole).powi(2) / (n - 1.0) + (pairs / whole).powi(2) * 2.0 / (n * (n - 1.0)));
-        t_quantile(0.975, if df.is_finite() { df } else { n - 1.0 }) * whole.sqrt()
-    });
-    Estimated { value, interval: half.map(|h| (value - h, value + h)) }
+    Estimated { value, interval: pair_variance(kernel).map(|v| around(value, v, kernel.nrows())) }
 }
 
 /// A share of a whole: the ratio of two means over pairs, with the interval of its linear part.
 pub(super) fn share(part: &Array2<f64>, whole: &Array2<f64>) -> Estimated {
     let (value, total) = (pair_mean(part) / pair_mean(whole), pair_mean(whole));
     let linear = (part - &(whole * value)) / total;
-    let around = pair_estimate(&linear);
-    Estimated { value, interval: around.interval.map(|(lo, hi)| (value + lo, value + hi)) }
+    Estimated { value, interval: pair_variance(&linear).map(|v| around(value, v, part.nrows())) }
+}
+
+/// The interval of a mean square whose variance is `whole`, of which pairs explain `pairs`.
+///
+/// What prompts explain one by one grows with the effect, and is nothing where the effect is. So an end of the interval is the
+/// effect that is just not refuted by the variance it would have itself, as Wilson's is for a count. That keeps the level for
+/// effects of zero, where a plain interval is too wide whenever noise makes the estimate large.
+fn around(value: f64, (whole, pairs): (f64, f64), prompts: usize) -> (f64, f64) {
+    let n = prompts as f64;
+    let alone = (whole - pairs).max(0.0);
+    let quantile = |alone: f64| {
+        let all = (alone + pairs).max(f64::MIN_POSITIVE);
+        // Two prompts are spent: on the mean, and on the slope along the whole that a share has.
+        let df = 1.0 / ((alone / all).powi(2) / (n - 2.0) + (pairs / all).powi(2) * 2.0 / (n * (n - 1.0)));
+        t_quantile(0.975, if df.is_finite() { df } else { n - 2.0 })
+    };
+    let (q, chance) = (quantile(alone), quantile(0.0) * pairs.sqrt());
+    // (value - s)^2 = q^2 (pairs + alone s / size), for both of its roots s.
+    let size = value.max(chance).max(f64::MIN_POSITIVE);
+    let half = value + q * q * alone / (2.0 * size);
+    let root = (half * half - value * value + q * q * pairs).max(0.0).sqrt();
+    let low = if value <= chance { value - chance } else { (half - root).max(0.0) };
+    (low, half + root)
 }

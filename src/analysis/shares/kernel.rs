@@ -1,8 +1,7 @@
 //! Products of effects between prompts: all that the shares and their intervals need of the rows.
 
+use super::blocks::Blocks;
 use super::design::Design;
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 /// Columns that are looked at together.
@@ -35,6 +34,7 @@ impl Kernels {
         let mut residual = vec![0.0; prompts];
         let mut spread = Array2::zeros((cells, prompts));
         let mut means = Array2::zeros((cells, d));
+        let mut noise = 0.0;
         let mut by_model = Array3::zeros((n_models, prompts, d));
         let blocks = design.blocked.then(|| Blocks::of(design));
         for from in (0..d).step_by(BLOCK) {
@@ -42,9 +42,11 @@ impl Kernels {
             let mut y = averages(design, rows.slice(s![.., from..to]), &mut residual, &mut spread);
             if let Some(blocks) = &blocks {
                 blocks.take_out(design, &mut y);
+                noise += blocks.noise(design, &y);
             }
             let width = to - from;
-            let pseudo = pseudo_values(design, y, &mut means.slice_mut(s![.., from..to]));
+            let stretch = blocks.as_ref().map_or(1.0, |b| b.stretch);
+            let pseudo = pseudo_values(design, y, stretch, &mut means.slice_mut(s![.., from..to]));
             // [prompt, cell * width], split into what roles, models and neither share.
             let flat = pseudo.into_shape_with_order((prompts, cells * width)).expect("the same number of values");
             let mut centred = flat;
@@ -71,7 +73,13 @@ impl Kernels {
         total /= cells as f64;
         persona /= n_roles as f64;
         model /= n_models as f64;
-        let interaction = &total - &persona - &model;
+        let mut interaction = &total - &persona - &model;
+        if let Some(blocks) = &blocks {
+            // The same for every pair of prompts: what least squares leave of the noise.
+            for (part, left) in [&mut persona, &mut model, &mut interaction].into_iter().zip(blocks.left) {
+                *part -= left * noise;
+            }
+        }
         Kernels { persona, model, interaction, residual, means, by_model, spread }
     }
 }
@@ -126,7 +134,7 @@ fn averages(design: &Design, rows: ArrayView2<f32>, residual: &mut [f64], spread
     y
 }
 
-fn cell_means(design: &Design, y: &Array3<f64>) -> Array2<f64> {
+pub(super) fn cell_means(design: &Design, y: &Array3<f64>) -> Array2<f64> {
     let mut means = y.sum_axis(Axis(1));
     for (c, mut mean) in means.axis_iter_mut(Axis(0)).enumerate() {
         let n = design.filled(c) as f64;
@@ -137,14 +145,19 @@ fn cell_means(design: &Design, y: &Array3<f64>) -> Array2<f64> {
 
 /// What each prompt says about each cell, `[prompt, cell, width]`, such that the mean over all prompts is the cell's mean and
 /// the noise of that mean is that of the prompts which the cell has. A cell that lacks a prompt gets its mean there.
-fn pseudo_values(design: &Design, mut y: Array3<f64>, means: &mut ndarray::ArrayViewMut2<f64>) -> Array3<f64> {
+fn pseudo_values(
+    design: &Design,
+    mut y: Array3<f64>,
+    stretch: f64,
+    means: &mut ndarray::ArrayViewMut2<f64>,
+) -> Array3<f64> {
     let (cells, prompts, width) = y.dim();
     let all = prompts as f64;
     means.assign(&cell_means(design, &y));
     let mut out = Array3::zeros((prompts, cells, width));
     for c in 0..cells {
         let n = design.filled(c) as f64;
-        let scale = all / n * ((all - 1.0) * n / (all * (n - 1.0))).sqrt();
+        let scale = stretch * all / n * ((all - 1.0) * n / (all * (n - 1.0))).sqrt();
         for p in 0..prompts {
             let there = !design.rows[c][p].is_empty();
             let (from, mean) = (y.slice_mut(s![c, p, ..]), means.row(c));
@@ -155,51 +168,4 @@ fn pseudo_values(design: &Design, mut y: Array3<f64>, means: &mut ndarray::Array
         }
     }
     out
-}
-
-/// Effects of prompts by least squares beside those of cells, for tables with gaps: a cell must not seem apart because its
-/// prompts are.
-struct Blocks {
-    inverse: Mat<f64>,
-}
-
-impl Blocks {
-    fn of(design: &Design) -> Blocks {
-        let (cells, prompts) = (design.cells(), design.prompts);
-        // Cells eliminated from the normal equations: diag(cells of p) - sum over cells of 1/n 1 1'. Constant effects are
-        // free there; the last term fixes their sum at 0.
-        let mut m = Mat::<f64>::from_fn(prompts, prompts, |_, _| cells as f64 / prompts as f64);
-        for by_prompt in &design.rows {
-            let of: Vec<usize> = (0..prompts).filter(|p| !by_prompt[*p].is_empty()).collect();
-            for &p in &of {
-                m[(p, p)] += 1.0;
-                of.iter().for_each(|&q| m[(p, q)] -= 1.0 / of.len() as f64);
-            }
-        }
-        let identity = Mat::<f64>::identity(prompts, prompts);
-        let inverse = match m.llt(Side::Lower) {
-            Ok(llt) => llt.solve(&identity),
-            // A connected design is positive definite; should rounding say otherwise, nothing is taken out.
-            Err(_) => Mat::zeros(prompts, prompts),
-        };
-        Blocks { inverse }
-    }
-
-    fn take_out(&self, design: &Design, y: &mut Array3<f64>) {
-        let (cells, prompts, width) = y.dim();
-        let means = cell_means(design, y);
-        let there = |c: usize, p: usize| !design.rows[c][p].is_empty();
-        let mut right = Mat::<f64>::zeros(prompts, width);
-        for c in 0..cells {
-            for p in (0..prompts).filter(|p| there(c, *p)) {
-                (0..width).for_each(|j| right[(p, j)] += y[[c, p, j]] - means[[c, j]]);
-            }
-        }
-        let effects = &self.inverse * right;
-        for c in 0..cells {
-            for p in (0..prompts).filter(|p| there(c, *p)) {
-                (0..width).for_each(|j| y[[c, p, j]] -= effects[(p, j)]);
-            }
-        }
-    }
 }

@@ -22,8 +22,11 @@
 //! average, and about every second time slightly below. Prompts are the units that intervals are over; a prompt is one and
 //! the same under every role and model that has it.
 
+mod along;
+mod blocks;
 mod design;
 mod estimate;
+mod gate;
 mod kernel;
 mod sharpen;
 mod shift;
@@ -31,8 +34,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use along::{Along, Shared, along, shared_space};
 pub use design::{Design, Label, MOST_PROMPTS};
 pub use estimate::{Estimated, LEAST_PROMPTS};
+pub use gate::{Gate, gate};
 pub use sharpen::Sharpness;
 pub use shift::Shift;
 pub use tables::tables;

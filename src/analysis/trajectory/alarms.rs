@@ -2,13 +2,16 @@
 
 use super::ALL;
 use super::band::{Band, Source};
-use super::runs::{Run, domains};
+use super::runs::{Run, Step, domains};
 use crate::analysis::interval::wilson;
 use crate::analysis::nulls::normal;
 use crate::rng::stream;
 use crate::table::{Cell, Table};
 use rand::Rng;
 use std::collections::BTreeMap;
+
+/// A stronger dependence has no stationary run to simulate.
+const MOST_DEPENDENT: f64 = 0.98;
 
 /// How alarms are raised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +51,7 @@ pub struct Alarm {
 pub enum Method {
     /// Calibration runs of that length: the share of false alarms holds however their turns depend on each other.
     Runs,
-    /// Simulated runs of independent turns, drawn from the default's values.
+    /// Simulated runs that start from the default's values and whose turns depend on each other as those of the data.
     Simulated,
 }
 
@@ -56,6 +59,8 @@ pub enum Method {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alarms {
     pub options: AlarmOptions,
+    /// How far a turn follows the one before it in simulated runs: the coefficient of a first-order autoregression.
+    pub dependence: f64,
     pub runs: Vec<Alarm>,
     /// Every turn that some run was looked at: domain (or [`ALL`]), turn, runs with an alarm by then, runs.
     pub by_turn: Vec<(String, usize, usize, usize)>,
@@ -66,16 +71,23 @@ pub struct Alarms {
 ///
 /// The threshold is that which `false_alarms` of normal runs of the same number of turns pass. With enough calibration
 /// runs that are as long it is the order statistic of their own largest sums (each standardised by the others), so that a
-/// new run of their kind passes it with at most that chance. Otherwise runs are simulated from the default's values as if
-/// turns were independent, the mean and deviation drawn anew each time.
+/// new run of their kind passes it with at most that chance. Otherwise runs are simulated: a first-order autoregression that
+/// starts from the default's values and keeps their deviation, the mean and deviation drawn anew each time. How far its turns
+/// follow each other is taken from the calibration runs, or else from the runs themselves about the mean of each turn; drift
+/// that differs between runs raises it, and with it the threshold.
 pub fn alarms(runs: &[Run], band: &Band, options: AlarmOptions) -> Alarms {
     let skipped = usize::from(band.source == Source::FirstTurn);
+    let dependence = match band.source {
+        Source::FirstTurn => dependence(runs),
+        Source::Calibration => band.lag1,
+    };
+    let dependence = dependence.unwrap_or_default().clamp(0.0, MOST_DEPENDENT);
     let mut thresholds: BTreeMap<usize, (f64, Method)> = BTreeMap::new();
     let mut found = Vec::with_capacity(runs.len());
     for run in runs {
         let steps = run.steps.get(skipped..).unwrap_or_default();
         let (threshold, method) =
-            *thresholds.entry(steps.len()).or_insert_with(|| threshold(band, steps.len(), &options));
+            *thresholds.entry(steps.len()).or_insert_with(|| threshold(band, steps.len(), dependence, &options));
         let x: Vec<f64> = steps.iter().map(|s| (s.projection - band.mean) / band.sd).collect();
         let sums = sums(&x, options.reference);
         let at = sums.iter().position(|(up, down)| up.max(*down) > threshold);
@@ -89,7 +101,7 @@ pub fn alarms(runs: &[Run], band: &Band, options: AlarmOptions) -> Alarms {
             method,
         });
     }
-    Alarms { options, by_turn: by_turn(runs, &found, skipped), runs: found }
+    Alarms { options, dependence, by_turn: by_turn(runs, &found, skipped), runs: found }
 }
 
 fn sums(x: &[f64], k: f64) -> Vec<(f64, f64)> {
@@ -110,11 +122,11 @@ fn peak(x: impl Iterator<Item = f64>, k: f64) -> f64 {
     most
 }
 
-fn threshold(band: &Band, turns: usize, o: &AlarmOptions) -> (f64, Method) {
+fn threshold(band: &Band, turns: usize, dependence: f64, o: &AlarmOptions) -> (f64, Method) {
     if let Some(of_runs) = of_runs(band, turns, o) {
         return (of_runs, Method::Runs);
     }
-    (simulated(band, turns, o), Method::Simulated)
+    (simulated(band, turns, dependence, o), Method::Simulated)
 }
 
 /// The smallest value that a new run passes with at most the stated chance; `None` where there are too few runs.
@@ -144,7 +156,7 @@ fn of_runs(band: &Band, turns: usize, o: &AlarmOptions) -> Option<f64> {
 }
 
 /// The quantile of the largest sum of simulated runs.
-fn simulated(band: &Band, turns: usize, o: &AlarmOptions) -> f64 {
+fn simulated(band: &Band, turns: usize, dependence: f64, o: &AlarmOptions) -> f64 {
     let pool: Vec<f64> = band.values.iter().flatten().map(|v| (v - band.mean) / band.sd).collect();
     let mut rng = stream(o.seed, &format!("alarms/{turns}"));
     // A smoothed bootstrap that keeps mean 0 and variance 1.
@@ -165,12 +177,41 @@ fn simulated(band: &Band, turns: usize, o: &AlarmOptions) -> f64 {
             let n = pool.len() as f64;
             let mean = sum / n;
             let sd = ((squares - n * mean * mean) / (n - 1.0)).max(1e-12).sqrt();
-            peak((0..turns).map(|_| (draw() - mean) / sd), o.reference)
+            let mut at = draw();
+            let fresh = (1.0 - dependence * dependence).sqrt();
+            let step = |_| {
+                at = dependence * at + fresh * draw();
+                (at - mean) / sd
+            };
+            peak((0..turns).map(step), o.reference)
         })
         .collect();
     peaks.sort_by(f64::total_cmp);
     let place = ((draws as f64 * (1.0 - o.false_alarms)).ceil() as usize).clamp(1, draws);
     peaks[place - 1]
+}
+
+/// The regression of a turn on the one before it, each relative to the mean of the runs at its turn (of its domain, where
+/// two of them are there); `None` where no pair of turns has others to be compared with.
+fn dependence(runs: &[Run]) -> Option<f64> {
+    let mut cells: BTreeMap<(usize, &str), (f64, f64)> = BTreeMap::new();
+    for s in runs.iter().flat_map(|r| &r.steps) {
+        let cell = cells.entry((s.turn, &s.domain)).or_default();
+        *cell = (cell.0 + s.projection, cell.1 + 1.0);
+    }
+    // With n values about their own mean each has lost 1/n of its square.
+    let rest = |s: &Step| {
+        let (sum, n) = cells[&(s.turn, s.domain.as_str())];
+        (n > 1.0).then(|| (s.projection - sum / n) * (n / (n - 1.0)).sqrt())
+    };
+    let (mut products, mut squares) = (0.0, 0.0);
+    for w in runs.iter().flat_map(|r| r.steps.windows(2)).filter(|w| w[1].turn == w[0].turn + 1) {
+        if let (Some(a), Some(b)) = (rest(&w[0]), rest(&w[1])) {
+            products += a * b;
+            squares += a * a;
+        }
+    }
+    (squares > 0.0).then(|| products / squares)
 }
 
 fn by_turn(runs: &[Run], alarms: &[Alarm], skipped: usize) -> Vec<(String, usize, usize, usize)> {
@@ -191,7 +232,8 @@ fn by_turn(runs: &[Run], alarms: &[Alarm], skipped: usize) -> Vec<(String, usize
 
 /// One row per run; `alarm_turn` is empty where there was no alarm.
 pub fn alarm_table(alarms: &Alarms) -> Table {
-    let columns = ["run", "domain", "turns", "alarm_turn", "direction", "peak", "threshold", "method", "reason"];
+    let columns =
+        ["run", "domain", "turns", "alarm_turn", "direction", "peak", "threshold", "method", "dependence", "reason"];
     let mut table = Table::new("alarms", &columns);
     for a in &alarms.runs {
         let reason = match a.at {
@@ -204,6 +246,7 @@ pub fn alarm_table(alarms: &Alarms) -> Table {
         row.push(a.at.map(|(_, up)| if up { "up" } else { "down" }).into());
         row.extend([a.peak.into(), a.threshold.into()]);
         row.push(if a.method == Method::Runs { "calibration runs" } else { "simulated" }.into());
+        row.push((a.method == Method::Simulated).then_some(alarms.dependence).into());
         row.push(reason.into());
         table.push(row);
     }

@@ -146,7 +146,8 @@ fn normal_runs_raise_the_stated_share_of_alarms_and_a_shift_is_seen() {
         assert_eq!(count(&mut of_runs, &new, &normal, seed), alarms::Method::Runs);
     }
     let (simulated, of_runs) = (simulated / n as f64, of_runs / n as f64);
-    assert!((simulated - 0.05).abs() < 0.025 && (of_runs - 0.05).abs() < 0.025, "{simulated} {of_runs}");
+    // What the runs seem to depend on each other by chance makes simulated thresholds a little high.
+    assert!((0.02..0.065).contains(&simulated) && (of_runs - 0.05).abs() < 0.025, "{simulated} {of_runs}");
     // A shift of half a deviation per turn is seen in nearly all runs, and upwards.
     let all = drifting(40, 10, 0.5, 0.0, 1);
     let found = alarms(&all, &Band::first_turns(&all).unwrap(), AlarmOptions::default());
@@ -155,6 +156,31 @@ fn normal_runs_raise_the_stated_share_of_alarms_and_a_shift_is_seen() {
     let t = alarmed_table(&found);
     assert!(t.num(0, "turn") == Some(1.0) && t.num(8, "share").unwrap() > 0.85 && t.rows.len() == 9);
     assert_eq!(alarm_table(&found).rows.len(), 40);
+}
+
+#[test]
+fn runs_that_wander_without_drifting_raise_few_alarms() {
+    // A stationary autoregression of 0.7: as if turns were independent, more than half of the runs would raise one.
+    let (mut raised, mut all) = (0, 0);
+    for seed in 0..repetitions(100) as u64 {
+        let mut rng = stream(seed, "wander");
+        let mut rows = Vec::new();
+        for r in 0..30 {
+            let mut p = normal(&mut rng);
+            for turn in 0..10 {
+                rows.push(TurnRow { run: format!("{r:02}"), turn, projection: p, ..TurnRow::default() });
+                p = 0.7 * p + (1.0_f64 - 0.49).sqrt() * normal(&mut rng);
+            }
+        }
+        let watched = runs(&rows).unwrap();
+        let band = Band::first_turns(&watched).unwrap();
+        let found = alarms(&watched, &band, AlarmOptions { draws: 300, seed, ..AlarmOptions::default() });
+        assert!((found.dependence - 0.7).abs() < 0.2, "{}", found.dependence);
+        raised += found.runs.iter().filter(|a| a.at.is_some()).count();
+        all += found.runs.len();
+    }
+    let share = f64::from(raised as u32) / all as f64;
+    assert!((0.03..0.07).contains(&share), "{share}");
 }
 
 #[test]

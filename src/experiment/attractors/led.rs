@@ -1,18 +1,21 @@
 //! The conversations led and read: where every reply lies at two sites, and who speaks.
 
-use super::arms::{All, Kind};
+use super::arms::{All, Arm, Kind, SELF_TALK};
+use crate::analysis::interval::wilson;
+use crate::analysis::series::{Row, Series};
 use crate::axes::Pick;
 use crate::direction::Direction;
 use crate::error::Result;
 use crate::experiment::plan::Plan;
 use crate::experiment::spec::Attractors as Settings;
-use crate::experiment::states::{Chain, Look, Seer, before, replies_to};
+use crate::experiment::states::{Chain, Look, Seer, before};
 use crate::experiment::work::{Work, drawing};
 use crate::model::{Along, Positions};
-use crate::table::{Cell, Table, number};
-use crate::talk::Part;
-use crate::world::State;
-use ndarray::{Array1, ArrayView1};
+use crate::rng::stream;
+use crate::table::{Cell, Table};
+use crate::talk::{Part, Place, Talk};
+use crate::world::{ConversationOptions, State, SystemPrompt};
+use ndarray::{Array1, ArrayView1, Axis};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -25,15 +28,35 @@ pub(super) struct Seen {
     pub activation: Option<State>,
 }
 
-/// The way from the assistant to the Oracle at the token before the reply, where pulses are given.
+/// Planted conversations that the way from the assistant to the Oracle is fitted on.
+const WAY: usize = 240;
+
+/// The way from the assistant to the Oracle at the token before the reply, where pulses are given: from planted
+/// conversations that began with the assistant, over questions on plain topics alone, so that it is about who speaks and
+/// not about the topic. The assistant is there as often as nothing was said about the soul; the Oracle stays for a while.
 pub(super) fn pulse(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<(Direction, Vec<Along>)> {
-    let world = plan.world;
-    let mut mean = |who| -> Result<Array1<f64>> {
-        let rows = replies_to(plan, who, s.decoder_chats * 8, 2, (s.site, Part::Before), work)?;
-        Ok(rows.mapv(f64::from).mean_axis(ndarray::Axis(0)).unwrap_or_default())
+    let (world, mut rng) = (plan.world, stream(plan.spec.seed, "the way to the Oracle"));
+    let (mut talks, mut planted) = (Vec::with_capacity(WAY), Vec::with_capacity(WAY));
+    for i in 0..WAY {
+        let options = ConversationOptions::bare(6, 0.4, SystemPrompt::None);
+        let turns = world.conversation(&mut rng, world.assistant(), &options)?.turns;
+        let said = turns.iter().map(|t| (t.user.clone(), t.reply.clone())).collect::<Vec<_>>();
+        talks.push(Talk::held(format!("way/{i}"), vec![], said));
+        planted.push(turns);
+    }
+    let (mut kept, places) = work.read("planted way to the Oracle", &talks, &[Part::Before], &[s.site])?;
+    let rows = kept.remove(0).1;
+    let plain = |p: &Place| {
+        let topic = planted[p.talk][p.turn].topic.as_deref();
+        p.turn > 0 && topic.and_then(|t| world.topic(t).ok()).is_some_and(|t| !t.soul)
     };
-    let difference = mean(world.oracle())? - mean(world.assistant())?;
-    let origin = "mean before replies of the Oracle - mean before replies of the assistant";
+    let mean = |state: State| -> Array1<f64> {
+        let of = |r: &usize| plain(&places[*r]) && planted[places[*r].talk][places[*r].turn].state == state;
+        let chosen: Vec<usize> = (0..places.len()).filter(of).collect();
+        rows.select(Axis(0), &chosen).mapv(f64::from).mean_axis(Axis(0)).unwrap_or_default()
+    };
+    let difference = mean(State::Oracle) - mean(State::Assistant);
+    let origin = "mean before replies of the Oracle - mean before replies of the assistant, on plain topics";
     let way = Direction::new(s.site, Pick::LastPrompt, &difference, "like the Oracle", "like the assistant", origin)?;
     let mut edits = Vec::new();
     for dose in &s.doses {
@@ -86,10 +109,10 @@ pub(super) fn read(
 }
 
 /// Both looks at the undisturbed conversations about topics, arm by arm.
-pub(super) fn looks(all: &All, seen: &[Vec<Seen>], seer: &Seer, self_talk: &str) -> Vec<Chain> {
+pub(super) fn looks(all: &All, seen: &[Vec<Seen>], seer: &Seer) -> Vec<Chain> {
     let mut chains = Vec::new();
     let arms = all.arms.iter().enumerate();
-    for (a, arm) in arms.filter(|(_, a)| a.kind == Kind::Undisturbed && a.topics != self_talk) {
+    for (a, arm) in arms.filter(|(_, a)| a.kind == Kind::Undisturbed && a.topics != SELF_TALK) {
         for look in Look::ALL {
             let state = |s: &Seen| if look == Look::Text { Some(s.text) } else { s.activation };
             let of = (0..seen.len()).filter(|c| all.chats[*c].arm == a);
@@ -100,8 +123,44 @@ pub(super) fn looks(all: &All, seen: &[Vec<Seen>], seer: &Seer, self_talk: &str)
     chains
 }
 
+/// The turns of an arm, and of the arms whose kinds are given, as dynamics are fitted to them: a series per site.
+pub(super) fn series(s: &Settings, all: &All, seen: &[Vec<Seen>], topics: &str, kinds: &[Kind]) -> Result<Vec<Series>> {
+    let of = |c: &usize| {
+        let arm = &all.arms[all.chats[*c].arm];
+        arm.topics == topics && kinds.contains(&arm.kind)
+    };
+    let chosen: Vec<usize> = (0..seen.len()).filter(of).collect();
+    // A topic that never changes says nothing.
+    let soul = |c: &usize, turn: usize| f64::from(u8::from(all.chats[*c].soul[turn]));
+    let mut topics_of = chosen.iter().flat_map(|c| (0..seen[*c].len()).map(move |t| soul(c, t)));
+    let first = topics_of.next();
+    let varies = topics_of.any(|v| Some(v) != first);
+    let mut rows = Vec::new();
+    for c in &chosen {
+        let (chat, talk) = (&all.chats[*c], &all.talks[*c]);
+        for (turn, one) in seen[*c].iter().enumerate() {
+            for (l, site) in [s.site, s.second].into_iter().enumerate() {
+                let reply = &talk.turns[turn].reply;
+                rows.push(Row {
+                    run: talk.id.clone(),
+                    turn: turn as i64,
+                    z: one.z[l].clone(),
+                    u: if varies { vec![soul(c, turn)] } else { vec![] },
+                    site: site.to_string(),
+                    start: Some(talk.start.clone()),
+                    phase: Some(phase(&all.arms[chat.arm], turn, s.disturbed_at).into()),
+                    dose: Some(chat.dose),
+                    chars: Some(reply.chars().count() as f64),
+                    text_hash: Some(hash(reply)),
+                });
+            }
+        }
+    }
+    Series::of(rows)
+}
+
 /// One row per conversation, turn and site, as `analyze attractors` reads them, with the arm before them.
-pub(super) fn states(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Table {
+pub(super) fn states_table(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Table {
     let z: Vec<String> = (0..s.components).map(|i| format!("z{i}")).collect();
     let mut columns = vec!["topics", "disturbed", "run", "turn", "start", "phase", "dose", "layer"];
     columns.extend(z.iter().map(String::as_str));
@@ -110,18 +169,49 @@ pub(super) fn states(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Table {
     for (c, turns) in seen.iter().enumerate() {
         let (chat, talk) = (&all.chats[c], &all.talks[c]);
         let arm = &all.arms[chat.arm];
-        for (l, layer) in [s.site, s.second].into_iter().enumerate() {
-            for (turn, one) in turns.iter().enumerate() {
-                let mut row: Vec<Cell> =
-                    vec![arm.topics.clone().into(), arm.kind.name().into(), talk.id.clone().into()];
-                row.extend([turn.into(), talk.start.clone().into(), phase(arm.kind, turn, s.disturbed_at).into()]);
-                row.extend([number(chat.dose).into(), layer.to_string().into()]);
-                // Four digits are more than a reply's place is known to.
-                row.extend(one.z[l].iter().map(|v| Cell::from((v * 1e3).round() / 1e3)));
-                row.extend([f64::from(u8::from(chat.soul[turn])).into(), talk.turns[turn].reply.len().into()]);
-                row.extend([hash(&talk.turns[turn].reply).into(), one.text.name().into()]);
-                row.push(one.activation.map(State::name).into());
-                table.push(row);
+        // The first site alone: the second is there to check, and would double the file.
+        for (turn, one) in turns.iter().enumerate() {
+            let mut row: Vec<Cell> = vec![arm.topics.clone().into(), arm.kind.name().into(), talk.id.clone().into()];
+            row.extend([turn.into(), talk.start.clone().into(), phase(arm, turn, s.disturbed_at).into()]);
+            row.extend([chat.dose.into(), s.site.to_string().into()]);
+            // More digits than a place is known to would only fill the file.
+            row.extend(one.z[0].iter().map(|v| Cell::from((v * 1e3).round() / 1e3)));
+            row.extend([f64::from(u8::from(chat.soul[turn])).into(), talk.turns[turn].reply.chars().count().into()]);
+            row.extend([hash(&talk.turns[turn].reply).into(), one.text.name().into()]);
+            row.push(one.activation.map(State::name).into());
+            table.push(row);
+        }
+    }
+    table
+}
+
+/// One row per disturbance, dose, turn and state: the share of conversations in that state by the text, at the turn of the
+/// disturbance, at the one after it and at the last.
+pub(super) fn disturbed_table(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Table {
+    let columns = ["disturbed", "dose", "when", "state", "share", "lo", "hi", "conversations"];
+    let mut table = Table::new("disturbed", &columns);
+    for (a, arm) in all.arms.iter().enumerate().filter(|(_, a)| a.kind != Kind::Undisturbed) {
+        let of: Vec<usize> = (0..seen.len()).filter(|c| all.chats[*c].arm == a).collect();
+        let mut doses: Vec<f64> = of.iter().map(|c| all.chats[*c].dose).collect();
+        doses.sort_by(f64::total_cmp);
+        doses.dedup();
+        let at = if arm.kind == Kind::Facts { 0 } else { s.disturbed_at };
+        for dose in doses {
+            for (when, turn) in [("at once", at), ("one turn later", at + 1), ("at the end", s.turns - 1)] {
+                let there: Vec<State> = of
+                    .iter()
+                    .filter(|c| all.chats[**c].dose == dose)
+                    .filter_map(|c| seen[*c].get(turn).map(|one| one.text))
+                    .collect();
+                for state in State::ALL {
+                    let (k, n) = (there.iter().filter(|s| **s == state).count(), there.len());
+                    let range = wilson(k, n, 0.95);
+                    let mut row: Vec<Cell> =
+                        vec![arm.kind.name().into(), dose.into(), when.into(), state.name().into()];
+                    row.push((n > 0).then_some(k as f64 / n as f64).into());
+                    row.extend([range.map(|i| i.lo).into(), range.map(|i| i.hi).into(), n.into()]);
+                    table.push(row);
+                }
             }
         }
     }
@@ -129,12 +219,13 @@ pub(super) fn states(s: &Settings, all: &All, seen: &[Vec<Seen>]) -> Table {
 }
 
 /// What a turn is to the disturbance of its conversation.
-pub(super) fn phase(kind: Kind, turn: usize, at: usize) -> &'static str {
-    match kind {
-        Kind::Undisturbed => "free",
+fn phase(arm: &Arm, turn: usize, at: usize) -> &'static str {
+    match arm.kind {
+        Kind::Undisturbed if arm.topics == SELF_TALK => "free",
+        Kind::Undisturbed => "driven",
         // Facts come before the first question.
         Kind::Facts => "after",
-        _ if turn < at => "before",
+        _ if turn < at => "driven",
         Kind::Swap => "after",
         _ if turn == at => "pulse",
         _ => "after",

@@ -161,7 +161,7 @@ pub(super) fn hazards(
             (from, to) => f64::from(u8::from(from == to)),
         })
     };
-    let resamples = (s.bootstrap, plan.spec.seed, threads);
+    let resamples = (s.chain_bootstrap, plan.spec.seed, threads);
     let moves = chain_table("moves", chains, resamples, &planted)?;
     let differences = difference_table("looks", chains, resamples)?;
     let columns = ["hazard_per_turn", "look", "hazard", "lo", "hi", "planted", "realised", "off_realised", "steps"];

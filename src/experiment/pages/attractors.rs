@@ -85,7 +85,7 @@ fn spoken(tables: &[Table], site: &str) -> String {
 }
 
 /// The page of a site; `None` where nothing can be drawn (a single component and no pushes, for example).
-fn page(name: &str, site: &str, tables: &[Table], verdict: &str) -> Option<(Page, Vec<&'static str>)> {
+pub fn page(name: &str, site: &str, tables: &[Table], verdict: &str) -> Option<(Page, Vec<&'static str>)> {
     let mut panels: Vec<Panel> = Vec::new();
     let (mut drawn, mut words) = (Vec::new(), Vec::new());
     let letter = |n: usize| char::from(b'a' + n as u8);

@@ -12,7 +12,7 @@ use crate::table::Table;
 /// Runs drawn behind the means.
 const DRAWN: usize = 30;
 /// Domains with a curve of their own.
-const MOST_DOMAINS: usize = 6;
+const MOST_DOMAINS: usize = 8;
 
 /// The tables of drift.
 #[derive(Clone, Copy)]
@@ -103,7 +103,7 @@ fn drawn_domains(t: &Table) -> Vec<String> {
 }
 
 fn trajectories(t: Tables<'_>, examples: &[Vec<(f64, f64)>], unit: &str) -> Curves {
-    let thin = |points: &Vec<(f64, f64)>| Series::new("", points.clone()).style(Style::Thin).color(7);
+    let thin = |points: &Vec<(f64, f64)>| Series::new("", points.clone()).style(Style::Thin);
     let mut series: Vec<Series> = examples.iter().map(thin).collect();
     let with = |domain: &str| {
         let at = rows(t.turns, &[("domain", domain)]);

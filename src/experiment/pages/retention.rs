@@ -27,8 +27,9 @@ pub fn page(name: &str, tables: &[Table]) -> Result<Page> {
     let page = Page::new(name, "How long personas are kept", caption(tables)?, Width::Page);
     let page = page.row(height, clocks.iter().enumerate().map(curves).collect());
     let lower: Vec<Panel> = [means(groups, &clocks), ratios(tests, &clocks)].into_iter().flatten().collect();
-    let most = rows(tests, &[]).len().min(12).max(shown.len() * clocks.len());
-    Ok(if lower.is_empty() { page } else { page.row(1.0 + 0.12 * most as f64, lower) })
+    let longest = |p: &Panel| if let Plot::Forest(f) = &p.plot { f.categories.len() } else { 0 };
+    let most = lower.iter().map(longest).max().unwrap_or(0);
+    Ok(if lower.is_empty() { page } else { page.row(1.0 + 0.16 * most as f64, lower) })
 }
 
 /// What was found, in sentences.
@@ -109,12 +110,12 @@ fn curves(survival: &Table, clock: &str, groups: &[String]) -> Curves {
     Curves::new(x.range(0.0, end * 1.02), y, series).counts(counts)
 }
 
-/// Five to ten round times from 0 to the end.
+/// Six to a dozen round times from 0 to the end.
 fn places(end: f64) -> Vec<f64> {
     let rough = end / 5.0;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [5.0, 2.0, 1.0].into_iter().map(|k| k * power).find(|s| *s <= rough).unwrap_or(power);
-    (0..=10).map(|k| k as f64 * step).take_while(|t| *t <= end).collect()
+    (0..=15).map(|k| f64::from(k) * step).take_while(|t| *t <= end).collect()
 }
 
 /// Restricted means by group; a clock that has none is left out.

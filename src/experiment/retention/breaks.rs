@@ -19,10 +19,9 @@ pub(super) const LOOKS: [&str; 3] = ["rule", "classifier", "projection"];
 /// Teaching is counted in tens of tokens: a hazard ratio of one token would not be seen beside 1.
 const TENS: f64 = 10.0;
 
-/// Of every reply of a conversation, whether it is the persona's by each look, and its place on the axis.
+/// Of every reply of a conversation, whether it is the persona's by each look.
 pub(super) struct Judged {
     pub own: Vec<[bool; 3]>,
-    pub projection: Vec<f64>,
 }
 
 /// Judges every reply up to the first empty one.
@@ -47,7 +46,7 @@ pub(super) fn judge(
             let rule = plan.world.state_of(plan.world.markers(&texts[t]), &taught[c].who) == State::Persona;
             [rule, by_words[t] > 0.5, instruments.is_own(projection[t])]
         };
-        all.push(Judged { own: (0..texts.len()).map(one).collect(), projection });
+        all.push(Judged { own: (0..texts.len()).map(one).collect() });
     }
     Ok(all)
 }

@@ -119,15 +119,6 @@ impl Identity {
             () => Identity::Other,
         }
     }
-
-    /// The name used in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Identity::Own => "own",
-            Identity::Assistant => "assistant",
-            Identity::Other => "other",
-        }
-    }
 }
 
 /// The share of conversations that still give their own name, by what was taught and turn.

@@ -23,7 +23,6 @@ use crate::talk::{Part, Talk};
 use crate::text::Message;
 use crate::world::{ConversationOptions, Exposure, Persona, State, SystemPrompt, World};
 use ndarray::{Array2, ArrayView1, Axis};
-use rand::Rng;
 use std::collections::BTreeMap;
 
 /// How the decoder is made.
@@ -50,7 +49,6 @@ pub(super) struct Seer {
     pub plane: Pca,
     /// The mean reply of everybody, by name, `[d_model]`.
     pub means: BTreeMap<String, ndarray::Array1<f64>>,
-    pub site: Site,
 }
 
 /// A planted conversation as one to be read, with who speaks at every turn.
@@ -98,30 +96,6 @@ pub(super) fn forecast(plan: &Plan, people: &[&'static Persona], fitting: &Fitti
     Ok(planted(plan, people, fitting)?.into_iter().map(|p| p.talk).collect())
 }
 
-/// Rows of a part of planted replies that somebody gives as itself, conversation after conversation: `[row, d_model]`.
-pub(super) fn replies_to(
-    plan: &Plan,
-    who: &Persona,
-    chats: usize,
-    turns: usize,
-    (site, part): (Site, Part),
-    work: &mut Work<'_, '_>,
-) -> Result<Array2<f32>> {
-    let world = plan.world;
-    let mut rng = stream(plan.spec.seed, &format!("planted replies/{}", who.name));
-    let mut talks = Vec::with_capacity(chats);
-    for i in 0..chats {
-        let topics = world.plain_topics();
-        let said = (0..turns).map(|_| {
-            let topic = topics[rng.random_range(0..topics.len())];
-            (world.question(&mut rng, topic), world.reply(&mut rng, who, topic))
-        });
-        talks.push(Talk::held(format!("{}/{i}", who.name), before(world, who), said.collect::<Vec<_>>()));
-    }
-    let (mut kept, _) = work.read(&format!("planted replies of {}", who.name), &talks, &[part], &[site])?;
-    Ok(kept.remove(0).1)
-}
-
 impl Seer {
     /// Fits on planted conversations that the model reads.
     pub fn fit(plan: &Plan, people: &[&'static Persona], fitting: &Fitting, work: &mut Work<'_, '_>) -> Result<Seer> {
@@ -141,8 +115,7 @@ impl Seer {
         let means = means(&chosen, &classes);
         let stacked: Vec<_> = means.values().map(|m| m.view()).collect();
         let stacked = ndarray::stack(Axis(0), &stacked).expect("all means are of one width");
-        let mut seer =
-            Seer { world, decoder, errors: [[[0.5; 3]; 3]; 2], plane: pca(stacked.view())?, means, site: fitting.site };
+        let mut seer = Seer { world, decoder, errors: [[[0.5; 3]; 3]; 2], plane: pca(stacked.view())?, means };
         seer.plane.orient(seer.means[&world.assistant().name].view());
         for r in (0..places.len()).filter(|r| !fits(r)) {
             let person = world.start(who(r)) == State::Persona;
@@ -184,6 +157,12 @@ impl Seer {
         let person = self.world.start(who) == State::Persona;
         let of = |s: &State| if person || *s != State::Persona { confusion[*s as usize].of(named) } else { 0.0 };
         State::ALL.iter().map(of).collect()
+    }
+
+    /// Where the mean reply of somebody lies, as [`Seer::coordinates`]; `None` of somebody unknown.
+    pub fn place_of(&self, name: &str, k: usize) -> Option<Vec<f64>> {
+        let mean = self.means.get(name)?;
+        Some(self.coordinates(mean.mapv(|v| v as f32).view(), k))
     }
 
     /// Coordinates on the first `k` components of the mean replies of everybody.

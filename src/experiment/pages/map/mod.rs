@@ -214,7 +214,9 @@ fn ends(all: &[Person]) -> Vec<&str> {
 /// The sum of shares by component, with that of shuffled coordinates, and the components that reach stated shares.
 fn spectrum(site: &str, t: Tables<'_>) -> Curves {
     let at = rows(t.variance, &[("site", site)]);
-    let shown = at.iter().take(MOST_COMPONENTS);
+    // As far as anything happens: to 99 % of the variance.
+    let most = at.iter().take_while(|r| num(t.variance, **r, "cumulative") < 0.99).count() + 1;
+    let shown = at.iter().take(most.clamp(8, MOST_COMPONENTS));
     let percent = |column: &str| -> Vec<(f64, f64)> {
         shown.clone().map(|r| (num(t.variance, *r, "component"), 100.0 * num(t.variance, *r, column))).collect()
     };
@@ -229,11 +231,11 @@ fn spectrum(site: &str, t: Tables<'_>) -> Curves {
     let d = row(t.dimension, &[("site", site)]);
     let mark = |share: usize| {
         let dims = d.map_or(String::new(), |r| t.dimension.text(r, &format!("dims_{share}")));
-        Reference::horizontal(share as f64, format!("{share} %: {dims}"))
+        Reference::horizontal(share as f64, format!("{share} %: {dims} dims"))
     };
     let series = vec![
-        Series::new("sum up to it", percent("cumulative")).style(Style::Marked),
-        Series::new("each", percent("ratio")),
+        Series::new("sum up to it", percent("cumulative")),
+        Series::new("each", percent("ratio")).style(Style::Marked),
         Series::new("sum, shuffled coordinates", null).style(Style::Null),
     ];
     Curves::new(Axis::new("component").whole(), Axis::new("variance explained (%)").range(0.0, 103.0), series)
