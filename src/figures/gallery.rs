@@ -261,8 +261,59 @@ fn column() -> Page {
         .row(2.7, vec![Panel::new("Cosines of trait directions", Plot::Heat(heat))])
 }
 
+fn attractors() -> Page {
+    let mut r = stream(6, "gallery");
+    let wells = [(-3.0, 0.5), (3.0, -0.5), (0.5, 4.0)];
+    let path = |i: usize, r: &mut ChaCha8Rng| {
+        let (w, mut at) = (wells[i % 3], (4.0 * normal(r), 3.0 * normal(r)));
+        let points = (0..10)
+            .map(|_| {
+                let now = at;
+                at = (w.0 + 0.6 * (at.0 - w.0) + 0.3 * normal(r), w.1 + 0.6 * (at.1 - w.1) + 0.3 * normal(r));
+                now
+            })
+            .collect();
+        Path { points, color: i % 3 }
+    };
+    let paths = (0..18).map(|i| path(i, &mut r)).collect();
+    let flows = (0..49)
+        .map(|i| {
+            let at = (f64::from(i % 7 - 3) * 2.0, f64::from(i / 7 - 3) * 1.8);
+            let near = |w: &(f64, f64)| (w.0 - at.0).hypot(w.1 - at.1);
+            let w = wells.into_iter().min_by(|a, b| near(a).total_cmp(&near(b))).unwrap();
+            Flow { at, by: (0.4 * (w.0 - at.0), 0.4 * (w.1 - at.1)) }
+        })
+        .collect();
+    let spot =
+        |i: usize| Spot { name: format!("{} %", [60, 30, 10][i]), at: wells[i], marker: Marker::Diamond, color: i };
+    let field =
+        Field { x: Axis::new("z0"), y: Axis::new("z1"), flows, paths, spots: (0..3).map(spot).collect(), stretch: 0.0 };
+    let node = |i: usize| Node {
+        name: i.to_string(),
+        at: wells[i],
+        weight: [0.6, 0.3, 0.1][i],
+        note: ["0.60", "0.30", "0.10"][i].into(),
+    };
+    let moves = (0..9)
+        .map(|i| {
+            let share = if i % 4 == 0 { 0.9 } else { 0.05 };
+            Move { from: i / 3, to: i % 3, share, label: format!("{share:.2}") }
+        })
+        .collect();
+    Page::new("attractors", "Attractors", "A field and a chain.", Width::Page).row(
+        2.7,
+        vec![
+            Panel::new("Movement, first two components", Plot::Field(field)).share(1.2),
+            Panel::new(
+                "Moves between basins per turn",
+                Plot::Diagram(Diagram { nodes: (0..3).map(node).collect(), moves }),
+            ),
+        ],
+    )
+}
+
 fn all() -> Vec<Page> {
-    vec![trait_layers(), persona_map(), drift(), steering(), column()]
+    vec![trait_layers(), persona_map(), drift(), steering(), column(), attractors()]
 }
 
 fn clash(texts: &[Text]) -> Option<(&str, &str)> {

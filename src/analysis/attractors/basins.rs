@@ -6,7 +6,7 @@ use crate::analysis::interval::{cluster_bootstrap, wilson};
 use crate::analysis::series::{Run, Series};
 use crate::analysis::stats::quantile;
 use crate::rng::stream;
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1};
 use std::collections::BTreeMap;
 
 /// Basins, the heaviest first.
@@ -40,6 +40,8 @@ pub struct Weight {
 
 /// Fewest turns of a run that is said to end somewhere.
 const LEAST: usize = 3;
+/// Runs among which basins are looked for; all others belong to the nearest.
+const LOOKED_AT: usize = 2000;
 /// Most basins that are looked for.
 const MOST: usize = 6;
 
@@ -56,11 +58,9 @@ pub fn basins(series: &Series, resamples: usize, seed: u64) -> Result<Basins, St
         return Err(format!("no run has {LEAST} turns"));
     }
     let points = Array2::from_shape_fn((runs.len(), series.k), |(i, j)| runs[i].1[j]);
-    let choice = choose(points.view(), MOST, seed);
-    let labels = choice.clusters.labels.clone();
-    let scaled = standardised(&points);
-    let again = choose(scaled.view(), MOST, seed);
-    let second_metric = super::kmeans::agreement(&labels, &again.clusters.labels);
+    let (choice, labels) = clustered(&points, seed);
+    let (_, again) = clustered(&standardised(&points), seed);
+    let second_metric = super::kmeans::agreement(&labels, &again);
     let k = choice.clusters.centres.nrows();
     let centres = choice.clusters.centres.clone();
     let scale = within(series, &runs, &labels, &centres);
@@ -107,6 +107,17 @@ impl Basins {
     pub fn entropy(&self) -> f64 {
         self.weights.iter().filter(|w| w.share > 0.0).map(|w| -w.share * w.share.ln()).sum::<f64>() + 0.0
     }
+}
+
+/// Clusters of at most [`LOOKED_AT`] of the points, evenly among them, and the nearest centre of every point.
+fn clustered(points: &Array2<f64>, seed: u64) -> (Choice, Vec<usize>) {
+    let every = points.nrows().div_ceil(LOOKED_AT).max(1);
+    let choice = choose(points.slice(ndarray::s![..;every, ..]), MOST, seed);
+    let labels = match every {
+        1 => choice.clusters.labels.clone(),
+        _ => points.rows().into_iter().map(|p| nearest(p, choice.clusters.centres.view())).collect(),
+    };
+    (choice, labels)
 }
 
 /// Mean states over the last third of the first `turns` turns.
@@ -226,9 +237,4 @@ pub fn boundary(series: &Series, basins: &Basins, resamples: usize, seed: u64) -
     let interval = cluster_bootstrap(points.len(), resamples, &mut stream(seed, "boundary"), of);
     let point = (&a + &((&b - &a) * place)).to_owned();
     Ok(Boundary { place, interval: interval.map(|i| (i.lo, i.hi)), point, runs: points.len() })
-}
-
-/// Centres in the order of the basins as rows of `[basin, k]` means of their last states; for figures.
-pub fn first_two(points: &Array2<f64>) -> Array2<f64> {
-    points.select(Axis(1), &(0..points.ncols().min(2)).collect::<Vec<_>>())
 }

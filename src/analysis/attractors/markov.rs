@@ -18,8 +18,8 @@ const LAGS: [usize; 2] = [2, 3];
 pub struct Chain {
     /// `[from, to]`, with intervals over runs.
     pub probability: Vec<Vec<Value>>,
-    /// The share of time in each state in the long run.
-    pub stationary: Vec<Value>,
+    /// The share of time in each state in the long run; `None` where states do not reach each other, and the start decides.
+    pub stationary: Option<Vec<Value>>,
     /// -1 / ln |eigenvalue| in turns, of all eigenvalues but the first; infinite where a state is never left.
     pub timescales: Vec<Value>,
     /// Mean turns from each state until each is first reached; `None` where it is never.
@@ -134,11 +134,11 @@ fn chain(runs: &[[Array2<f64>; 3]], whole: &[Array2<f64>; 3], resamples: usize, 
         difference: d.iter().fold(0.0_f64, |m, v| m.max(v.abs())),
         bar: quantile(bar, 0.95).unwrap_or(0.0),
     });
-    let own = stationary(&p)?;
+    let own = stationary(&p);
     let own_scales = timescales(&p)?;
     Some(Chain {
         probability: (0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect(),
-        stationary: (0..n).map(|i| value(own[i], stationaries.iter().map(|s| s[i]).collect())).collect(),
+        stationary: own.map(|own| (0..n).map(|i| value(own[i], stationaries.iter().map(|s| s[i]).collect())).collect()),
         timescales: (0..own_scales.len())
             .map(|i| value(own_scales[i], scales.iter().filter_map(|s| s.get(i).copied()).collect()))
             .collect(),

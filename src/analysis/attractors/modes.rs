@@ -65,31 +65,37 @@ pub struct Radius {
 }
 
 /// How far A is from a turn that shrinks all directions alike, where the noise is the same in all of them: the scatter of
-/// its singular values over what the errors of the fit alone would give. `None` where the noise has no inverse.
+/// its singular values over what the errors of the fit alone would give. The noise is taken as it is, and as if its
+/// components had nothing to do with each other, whichever leaves less. `None` where it has no inverse.
 pub fn evenness(whole: &Sums, fit: &Array2<f64>, noise: &Array2<f64>) -> Option<f64> {
     let k = fit.ncols();
-    let e = Mat::from_fn(k, k, |i, j| noise[[i, j]]).self_adjoint_eigen(faer::Side::Lower).ok()?;
-    let values: Vec<f64> = (0..k).map(|i| e.S()[i]).collect();
-    if !(values[0] > 1e-10 * values[k - 1]) {
-        return None;
-    }
-    let root = |power: f64| {
-        Array2::from_shape_fn((k, k), |(i, j)| {
-            (0..k).map(|m| e.U()[(i, m)] * values[m].powf(power) * e.U()[(j, m)]).sum::<f64>()
-        })
+    let alone = Array2::from_diag(&noise.diag());
+    // Errors of the noise's own covariance turn A about a little: k (k + 1) / 2n of its square in what is scattered.
+    let turned = (k * (k + 1)) as f64 / (2.0 * whole.xx[[0, 0]]);
+    let ratio = |noise: &Array2<f64>, turned: f64| -> Option<f64> {
+        let e = Mat::from_fn(k, k, |i, j| noise[[i, j]]).self_adjoint_eigen(faer::Side::Lower).ok()?;
+        let values: Vec<f64> = (0..k).map(|i| e.S()[i]).collect();
+        if !(values[0] > 1e-10 * values[k - 1]) {
+            return None;
+        }
+        let root = |power: f64| {
+            Array2::from_shape_fn((k, k), |(i, j)| {
+                (0..k).map(|m| e.U()[(i, m)] * values[m].powf(power) * e.U()[(j, m)]).sum::<f64>()
+            })
+        };
+        let a = root(-0.5).dot(&transition(fit, k)).dot(&root(0.5));
+        let singular = Mat::from_fn(k, k, |i, j| a[[i, j]]).singular_values().ok()?;
+        let mean = singular.iter().sum::<f64>() / k as f64;
+        let scatter: f64 = singular.iter().map(|s| (s - mean) * (s - mean)).sum();
+        // Errors of A have the covariance noise x C, C the states' block of (X'X)^-1. Of their k^2 parts the singular
+        // values feel the k (k + 1) / 2 symmetric ones, less the mean.
+        let inverse = Factor::new(&whole.xx)?.solve(&Array2::eye(whole.xx.nrows()))?;
+        let errors = k as f64 * inverse.slice(s![1..=k, 1..=k]).dot(noise).diag().sum();
+        let parts = (k * (k + 1) / 2) as f64 - 1.0;
+        let expected = errors * parts.max(1.0) / (k * k) as f64 + turned * mean * mean;
+        (expected > 0.0 && k > 1).then(|| scatter / expected)
     };
-    let a = root(-0.5).dot(&transition(fit, k)).dot(&root(0.5));
-    let singular = Mat::from_fn(k, k, |i, j| a[[i, j]]).singular_values().ok()?;
-    let mean = singular.iter().sum::<f64>() / k as f64;
-    let scatter: f64 = singular.iter().map(|s| (s - mean) * (s - mean)).sum();
-    // Errors of A have the covariance noise x C, C the states' block of (X'X)^-1. Of their k^2 parts the singular
-    // values feel the k (k + 1) / 2 symmetric ones, less the mean.
-    let p = whole.xx.nrows();
-    let inverse = Factor::new(&whole.xx)?.solve(&Array2::eye(p))?;
-    let errors = k as f64 * inverse.slice(s![1..=k, 1..=k]).dot(noise).diag().sum();
-    let parts = (k * (k + 1) / 2) as f64 - 1.0;
-    let expected = errors * parts.max(1.0) / (k * k) as f64;
-    (expected > 0.0 && k > 1).then(|| scatter / expected)
+    Some(ratio(noise, turned)?.min(ratio(&alone, 0.0)?))
 }
 
 /// Parts of the runs that are left out in turn.

@@ -219,12 +219,25 @@ fn markov(_: &Series, f: &Found, _: Options) -> Vec<Vec<Cell>> {
             row("probability", i.into(), j.into(), v, out(i), reason);
         }
     }
-    for (i, v) in chain.stationary.iter().enumerate() {
-        let (v, reason) = cells(*v);
-        row("stationary", i.into(), Cell::Empty, v, out(i), reason);
+    match &chain.stationary {
+        Some(all) => {
+            for (i, v) in all.iter().enumerate() {
+                let (v, reason) = cells(*v);
+                row("stationary", i.into(), Cell::Empty, v, out(i), reason);
+            }
+        }
+        None => {
+            let empty = [Cell::Empty, Cell::Empty, Cell::Empty];
+            let why = "basins do not reach each other: where a run ends is decided by where it begins";
+            row("stationary", Cell::Empty, Cell::Empty, empty, m.counts.sum() as usize, Some(why.into()));
+        }
     }
     for (i, v) in chain.timescales.iter().enumerate() {
-        let (v, reason) = cells(*v);
+        let (shown, mut reason) = cells(*v);
+        if !v.value.is_finite() {
+            reason = Some("no step between basins was seen".into());
+        }
+        let v = shown;
         row("timescale_turns", (i + 1).into(), Cell::Empty, v, m.counts.sum() as usize, reason);
     }
     for i in 0..n {
