@@ -15,6 +15,7 @@ mod plan;
 mod prompts;
 mod report;
 mod retention;
+mod speakers;
 mod spec;
 mod states;
 mod steering;
@@ -28,7 +29,7 @@ pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-    Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Spec, Steering, TraitLayers, Voice,
+    Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering, TraitLayers, Voice,
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
@@ -49,6 +50,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
 pub const APART: &[(&str, &str)] = &[
     ("attractors", include_str!("../../probes/attractors.toml")),
     ("retention", include_str!("../../probes/retention.toml")),
+    ("speakers", include_str!("../../probes/speakers.toml")),
     ("formats", include_str!("../../probes/formats.toml")),
     ("voice", include_str!("../../probes/voice.toml")),
 ];
@@ -70,6 +72,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Voice(s) => voice::run(plan, s, &mut work)?,
         Settings::Retention(s) => retention::run(plan, s, &mut work)?,
         Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
+        Settings::Speakers(s) => speakers::run(plan, s, &mut work)?,
     };
     findings::assemble(plan, found, work)
 }

@@ -2,7 +2,7 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-use super::{attractors, drift, formats, persona_map, retention, steering, trait_layers, voice};
+use super::{attractors, drift, formats, persona_map, retention, speakers, steering, trait_layers, voice};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -55,6 +55,7 @@ impl Plan {
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
+            Settings::Speakers(s) => &s.sites,
             Settings::Retention(s) => &s.site.to_string(),
             Settings::Attractors(s) => &format!("{},{}", s.site, s.second),
             // What the head reads.
@@ -84,6 +85,7 @@ impl Plan {
             Settings::Voice(s) => voice::forecast(&plan, s, model)?,
             Settings::Retention(s) => retention::forecast(&plan, s, model)?,
             Settings::Attractors(s) => attractors::forecast(&plan, s, model)?,
+            Settings::Speakers(s) => speakers::forecast(&plan, s, model)?,
         };
         Ok(plan)
     }

@@ -37,16 +37,18 @@ pub enum Settings {
     Voice(Voice),
     Retention(Retention),
     Attractors(Attractors),
+    Speakers(Speakers),
 }
 
 /// The kinds of probes, as probe files name them.
-const KINDS: [&str; 8] =
-    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors"];
+const KINDS: [&str; 9] =
+    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors", "speakers"];
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-        matches!(self, Settings::PersonaMap(_) | Settings::Drift(_) | Settings::Retention(_) | Settings::Attractors(_))
+        use Settings::{Attractors, Drift, PersonaMap, Retention, Speakers};
+        matches!(self, PersonaMap(_) | Drift(_) | Retention(_) | Attractors(_) | Speakers(_))
     }
 
     /// The kind, as probe files name it.
@@ -60,6 +62,7 @@ impl Settings {
             Settings::Voice(_) => KINDS[5],
             Settings::Retention(_) => KINDS[6],
             Settings::Attractors(_) => KINDS[7],
+            Settings::Speakers(_) => KINDS[8],
         }
     }
 }
@@ -381,6 +384,45 @@ impl Default for Steering {
     }
 }
 
+/// Several personas in one transcript, each under its own header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speakers {
+    /// A shipped model that is led through the same conversations without headers; empty for none.
+    pub twin: String,
+    pub chats: usize,
+    /// Replies of each conversation.
+    pub turns: usize,
+    /// Speakers of one conversation.
+    pub together: usize,
+    pub sites: String,
+    /// Where coordinates are taken; one of `sites`.
+    pub site: Site,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    /// Of conversations, behind names and directions.
+    pub folds: usize,
+    pub permutations: usize,
+}
+
+impl Default for Speakers {
+    fn default() -> Speakers {
+        let shared = TraitLayers::default();
+        Speakers {
+            twin: "toyworld-single".into(),
+            chats: 240,
+            turns: 6,
+            together: 3,
+            sites: shared.sites,
+            site: Site::post(2),
+            max_new_tokens: 40,
+            temperature: shared.temperature,
+            folds: shared.folds,
+            permutations: 100,
+        }
+    }
+}
+
 /// One character shown to the model in several formats, one fine-tune per character, format and seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -540,6 +582,7 @@ impl Spec {
             "voice" => read(place, text, Settings::Voice),
             "retention" => read(place, text, Settings::Retention),
             "attractors" => read(place, text, Settings::Attractors),
+            "speakers" => read(place, text, Settings::Speakers),
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),
