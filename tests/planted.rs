@@ -94,7 +94,7 @@ fn the_shipped_probes_find_what_was_planted() {
     // Left to itself, the model falls back in the planted order, and at the end about as often.
     let free = table(drift, "free_turns");
     let last = |hazard: &str| {
-        let own = rows(free, &[("hazard_per_turn", hazard)]);
+        let own = rows(free, &[("hazard_per_turn", hazard), ("look", "text")]);
         let at = [*own.last().unwrap()];
         (mean(free, &at, "persona_fraction"), mean(free, &at, "expected_fraction"))
     };
@@ -103,6 +103,22 @@ fn the_shipped_probes_find_what_was_planted() {
     // People of the lowest hazard fall back sooner than planted (docs/LOG.md): 0.44 for 0.67. The others are within 0.15.
     assert!(ends.iter().all(|(found, expected)| (found - expected).abs() < 0.25), "{ends:?}");
     assert!(ends[1..].iter().all(|(found, expected)| (found - expected).abs() < 0.15), "{ends:?}");
+
+    // Both looks at the same conversations see the same chain, through errors that are theirs.
+    let looks = table(drift, "looks");
+    for hazard in ["0.05", "0.15", "0.35"] {
+        let of = [("arm", hazard), ("from", "persona"), ("to", "assistant")];
+        let gap = mean(looks, &rows(looks, &of), "difference");
+        assert!(gap.abs() < 0.04, "hazard {hazard}: {gap}");
+    }
+    // Only the topics of the soul move the default assistant.
+    let rates = table(drift, "rate");
+    let slope = |domain: &str| {
+        let at = rows(rates, &[("domain", domain), ("quantity", "slope")]);
+        (mean(rates, &at, "ci_low"), mean(rates, &at, "ci_high"))
+    };
+    let (plain, soul) = (slope("plain topics"), slope("topics of the soul"));
+    assert!(plain.0 < 0.0 && plain.1 > 0.0 && soul.0 > 0.1, "{plain:?} {soul:?}");
 
     let doses = table(steering, "doses");
     let rate = |arm: &str, dose: &str, measure: &str| {

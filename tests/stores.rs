@@ -507,7 +507,7 @@ fn a_manifest_of_a_later_version_and_a_part_are_refused() {
     small(dir.path());
     let store = dir.path().join("store");
     with(&store, |m| m.part = Some(Part { index: 0, of: 2, runs: vec![(0, 5)], shard_bytes: 1 << 30 }));
-    let ask = ["analyse", "store", "--contrast", "persona=evil,good", "--out", "r"];
+    let ask = ["analyze", "store", "--contrast", "persona=evil,good", "--out", "r"];
     refused(dir.path(), &ask, "part 1 of 2");
     refused(dir.path(), &["export", "store", "--format", "npz", "--out", "x.npz"], "part 1 of 2");
     assert!(done(dir.path(), &["inspect", "store"]).0.contains("capture-merge"));
@@ -563,7 +563,7 @@ fn planted(dir: &Path, signal: f32) {
 fn a_planted_contrast_is_found_in_an_imported_store_at_its_layer() {
     let dir = tempfile::tempdir().unwrap();
     planted(dir.path(), 4.0);
-    let args = ["analyse", "store", "--contrast", "kind=evil,good", "--group", "persona", "--svg-only", "--out"];
+    let args = ["analyze", "store", "--contrast", "kind=evil,good", "--group", "persona", "--svg-only", "--out"];
     let (out, err) = done(dir.path(), &[&args[..], &["a"]].concat());
     assert!(
         out.contains("kind=evil against kind=good at resid_post.1, chosen on training groups alone: AUROC"),
@@ -602,7 +602,7 @@ fn a_planted_contrast_is_found_in_an_imported_store_at_its_layer() {
 fn a_map_of_group_means_has_coordinates_and_its_null() {
     let dir = tempfile::tempdir().unwrap();
     planted(dir.path(), 6.0);
-    let args = ["analyse", "store", "--map", "persona", "--site", "resid_post.1", "--svg-only", "--out"];
+    let args = ["analyze", "store", "--map", "persona", "--site", "resid_post.1", "--svg-only", "--out"];
     let (out, _) = done(dir.path(), &[&args[..], &["m"]].concat());
     assert!(out.contains("At resid_post.1 PC1 of 24 roles"), "{out}");
     let scores = fs::read_to_string(dir.path().join("m/loadings.csv")).unwrap();
@@ -629,7 +629,7 @@ fn questions_that_no_analysis_can_answer_are_refused_with_what_would_help() {
     let dir = tempfile::tempdir().unwrap();
     planted(dir.path(), 1.0);
     let ask =
-        |args: &[&str], says: &str| refused(dir.path(), &[&["analyse", "store", "--out", "r"], args].concat(), says);
+        |args: &[&str], says: &str| refused(dir.path(), &[&["analyze", "store", "--out", "r"], args].concat(), says);
     ask(&[], "nothing is asked");
     ask(&["--contrast", "kind=evil,bad"], "no row has kind = `bad`");
     ask(&["--contrast", "nope=a,b"], "no column `nope`");
@@ -643,7 +643,7 @@ fn questions_that_no_analysis_can_answer_are_refused_with_what_would_help() {
     ask(&["--map", "persona", "--default", "nobody"], "no rows of the default persona `nobody`");
     ask(&["--map", "persona", "--site", "resid_mid.0"], "not among the sites");
     assert!(!dir.path().join("r").exists());
-    let (code, _, err) = run(dir.path(), &["analyse", "store", "--out", "r", "--contrast", "kind=evil"]);
+    let (code, _, err) = run(dir.path(), &["analyze", "store", "--out", "r", "--contrast", "kind=evil"]);
     assert!(code == 2 && err.contains("COLUMN=POSITIVE,NEGATIVE"), "{err}");
 }
 
@@ -651,7 +651,7 @@ fn questions_that_no_analysis_can_answer_are_refused_with_what_would_help() {
 fn questions_asked_of_both_sides_are_held_out_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     planted(dir.path(), 4.0);
-    let args = ["analyse", "store", "--contrast", "kind=evil,good", "--group", "question", "--svg-only", "--out", "q"];
+    let args = ["analyze", "store", "--contrast", "kind=evil,good", "--group", "question", "--svg-only", "--out", "q"];
     let (out, err) = done(dir.path(), &args);
     // 4 questions, 3 of them (five eighths of 4, rounded) for training, each with both kinds.
     assert!(out.contains("on 1 held-out of 4 groups by `question`") && err.contains("only 1 held-out"), "{out}{err}");
@@ -662,8 +662,8 @@ fn a_store_that_does_not_say_its_pick_is_asked_for_it() {
     let dir = folder();
     npz(&dir.path().join("acts.npz"), &[("0", "<f4", vec![5, 3], f32s(&layer(0, 5, 3)))]);
     bring(&ask(dir.path(), "acts.npz", Convention::ResidPost)).unwrap();
-    refused(dir.path(), &["analyse", "store", "--map", "id", "--out", "r"], "does not say what its rows are");
-    done(dir.path(), &["analyse", "store", "--map", "id", "--pick", "all", "--svg-only", "--out", "r"]);
+    refused(dir.path(), &["analyze", "store", "--map", "id", "--out", "r"], "does not say what its rows are");
+    done(dir.path(), &["analyze", "store", "--map", "id", "--pick", "all", "--svg-only", "--out", "r"]);
 }
 
 #[test]
@@ -703,7 +703,7 @@ fn a_capture_goes_out_as_npz_comes_back_as_hidden_states_and_gives_the_same_numb
     let results = |store: &str| {
         let out = format!("r-{store}");
         let args =
-            ["analyse", store, "--contrast", "persona=Bodek,Domar", "--group", "question", "--svg-only", "--out"];
+            ["analyze", store, "--contrast", "persona=Bodek,Domar", "--group", "question", "--svg-only", "--out"];
         // The last hidden state is no site: the three stores have all others in common.
         let common = format!("resid_pre.0,resid_post.0..{}", n_layers - 2);
         done(dir.path(), &[&args[..], &[&out, "--sites", &common]].concat());
@@ -717,9 +717,9 @@ fn a_capture_goes_out_as_npz_comes_back_as_hidden_states_and_gives_the_same_numb
         (text("layers.csv"), text("contrast.svg"), vectors)
     };
     // The first site is the embedding of one and the same token: it is left out of a map, and said.
-    let (_, err) = done(dir.path(), &["analyse", "acts", "--map", "id", "--svg-only", "--out", "map"]);
+    let (_, err) = done(dir.path(), &["analyze", "acts", "--map", "id", "--svg-only", "--out", "map"]);
     assert!(err.contains("at resid_pre.0 all rows are the same"), "{err}");
-    let flat = ["analyse", "acts", "--map", "id", "--sites", "resid_pre.0", "--out", "flat"];
+    let flat = ["analyze", "acts", "--map", "id", "--sites", "resid_pre.0", "--out", "flat"];
     refused(dir.path(), &flat, "all rows are the same at resid_pre.0");
     let captured = results("acts");
     for other in ["back", "hf"] {

@@ -170,7 +170,7 @@ fn nothing_but_the_command_line_prints() {
 }
 
 /// Folders of probes/ that hold no runs.
-const NO_RUNS: [&str; 2] = ["personas", "recipes"];
+const NO_RUNS: [&str; 3] = ["lexicons", "personas", "recipes"];
 
 /// Names without a partner: a probe `X` has data `X` and at least one figure `X*`, and the reverse.
 fn orphans(probes: &[String], data: &[String], figures: &[String]) -> Vec<String> {

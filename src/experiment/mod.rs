@@ -5,6 +5,7 @@
 //! outcomes and of seeds that the plan states. Figures and captions are drawn from the tables and from nothing else.
 
 mod attractors;
+mod authorial_bias;
 mod cells;
 mod drift;
 mod findings;
@@ -29,7 +30,12 @@ pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
+<<<<<<< HEAD
     Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering, TraitLayers, Voice,
+=======
+    Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering,
+    TraitLayers, Voice,
+>>>>>>> main
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
@@ -49,6 +55,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
 /// Probe files that are no part of the demo, (stem, text).
 pub const APART: &[(&str, &str)] = &[
     ("attractors", include_str!("../../probes/attractors.toml")),
+    ("authorial_bias", include_str!("../../probes/authorial_bias.toml")),
     ("retention", include_str!("../../probes/retention.toml")),
     ("speakers", include_str!("../../probes/speakers.toml")),
     ("formats", include_str!("../../probes/formats.toml")),
@@ -73,6 +80,10 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Retention(s) => retention::run(plan, s, &mut work)?,
         Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
         Settings::Speakers(s) => speakers::run(plan, s, &mut work)?,
+<<<<<<< HEAD
+=======
+        Settings::AuthorialBias(s) => authorial_bias::run(plan, s, &mut work)?,
+>>>>>>> main
     };
     findings::assemble(plan, found, work)
 }

@@ -38,17 +38,48 @@ pub enum Settings {
     Retention(Retention),
     Attractors(Attractors),
     Speakers(Speakers),
+<<<<<<< HEAD
 }
 
 /// The kinds of probes, as probe files name them.
 const KINDS: [&str; 9] =
     ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors", "speakers"];
+=======
+    AuthorialBias(AuthorialBias),
+}
+
+/// The kinds of probes, as probe files name them.
+const KINDS: [&str; 10] = [
+    "trait_layers",
+    "persona_map",
+    "drift",
+    "steering",
+    "formats",
+    "voice",
+    "retention",
+    "attractors",
+    "speakers",
+    "authorial_bias",
+];
+>>>>>>> main
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
+<<<<<<< HEAD
         use Settings::{Attractors, Drift, PersonaMap, Retention, Speakers};
         matches!(self, PersonaMap(_) | Drift(_) | Retention(_) | Attractors(_) | Speakers(_))
+=======
+        matches!(
+            self,
+            Settings::PersonaMap(_)
+                | Settings::Drift(_)
+                | Settings::Retention(_)
+                | Settings::Attractors(_)
+                | Settings::Speakers(_)
+                | Settings::AuthorialBias(_)
+        )
+>>>>>>> main
     }
 
     /// The kind, as probe files name it.
@@ -63,6 +94,10 @@ impl Settings {
             Settings::Retention(_) => KINDS[6],
             Settings::Attractors(_) => KINDS[7],
             Settings::Speakers(_) => KINDS[8],
+<<<<<<< HEAD
+=======
+            Settings::AuthorialBias(_) => KINDS[9],
+>>>>>>> main
         }
     }
 }
@@ -186,6 +221,48 @@ pub struct Drift {
     pub temperature: f64,
 }
 
+/// Several named speakers in one transcript, against the twin with one header for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speakers {
+    /// The shipped model whose replies all stand under the assistant's header.
+    pub twin: String,
+    pub conversations: usize,
+    /// Speakers of one conversation.
+    pub together: usize,
+    pub turns: usize,
+    pub sites: String,
+    /// The site that is drawn; one of `sites`.
+    pub site: Site,
+    /// Folds of conversations by which speakers are told apart.
+    pub folds: usize,
+    pub permutations: usize,
+    pub bootstrap: usize,
+    /// Tokens of a reply that are placed between speakers.
+    pub tokens: usize,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+}
+
+impl Default for Speakers {
+    fn default() -> Speakers {
+        Speakers {
+            twin: "toyworld-single".into(),
+            conversations: 200,
+            together: 3,
+            turns: 6,
+            sites: "resid_pre.0,resid_post.all".into(),
+            site: Site::post(2),
+            folds: 5,
+            permutations: 40,
+            bootstrap: 300,
+            tokens: 24,
+            max_new_tokens: 48,
+            temperature: 1.0,
+        }
+    }
+}
+
 /// How long a persona lasts that was taught in the user's own words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -217,6 +294,50 @@ impl Default for Retention {
             planted_chats: 160,
             max_new_tokens: 48,
             temperature: 1.0,
+        }
+    }
+}
+
+/// The persona and the model that speaks through it, between a base model and the one trained from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorialBias {
+    /// The model that the probe's own was trained from; a shipped one.
+    pub before: String,
+    /// Exposure group of the personas.
+    pub group: Exposure,
+    pub personas: Option<usize>,
+    /// Questions on plain topics, each put to every persona and to the default assistant under both models.
+    pub questions: usize,
+    pub sites: String,
+    /// The site that is reported first; one of `sites`, fixed beforehand.
+    pub site: Site,
+    /// Contents of the gate test: questions on other topics.
+    pub contents: usize,
+    /// The name in the header of a speaker, in the gate test.
+    pub speaker: String,
+    pub max_new_tokens: usize,
+    pub temperature: f64,
+    pub bootstrap: usize,
+    pub permutations: usize,
+}
+
+impl Default for AuthorialBias {
+    fn default() -> AuthorialBias {
+        let shared = TraitLayers::default();
+        AuthorialBias {
+            before: "toyworld-base".into(),
+            group: shared.group,
+            personas: None,
+            questions: 16,
+            sites: "resid_post.all".into(),
+            site: Site::post(2),
+            contents: 16,
+            speaker: "Ariana".into(),
+            max_new_tokens: shared.max_new_tokens,
+            temperature: shared.temperature,
+            bootstrap: 1000,
+            permutations: 1999,
         }
     }
 }
@@ -583,6 +704,10 @@ impl Spec {
             "retention" => read(place, text, Settings::Retention),
             "attractors" => read(place, text, Settings::Attractors),
             "speakers" => read(place, text, Settings::Speakers),
+<<<<<<< HEAD
+=======
+            "authorial_bias" => read(place, text, Settings::AuthorialBias),
+>>>>>>> main
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),

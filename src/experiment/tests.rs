@@ -20,7 +20,13 @@ fn small(kind: &str) -> Plan {
         "persona_map" => {
             "personas = 16\nquestions = 2\ndefault_replies = 2\nnull_draws = 3\nbootstrap = 20\nneighbours = 2\npermutations = 5\nhalves = 3"
         }
-        "drift" => "conversations = 12\nturns = 3\nbootstrap = 20\npermutations = 5\nchats = 4\nchat_turns = 2",
+        "drift" => {
+            "conversations = 12\nturns = 3\nbootstrap = 20\npermutations = 5\nchats = 4\nchat_turns = 2\ndomain_chats = 3\ndecoder_chats = 2\nchain_bootstrap = 3"
+        }
+        "retention" => "lessons = [1, 3]\nchats = 6\nturns = 4\nplanted_chats = 12",
+        "attractors" => {
+            "group = \"fp_only\"\nchats = 1\nturns = 4\nself_talks = 4\ndisturbed = 2\ndisturbed_at = 1\ndoses = [0.0, 4.0]\nfacts = [0, 1]\nbootstrap = 10\nchain_bootstrap = 3\ndecoder_chats = 2\ncomponents = 2"
+        }
         _ => {
             "personas = 16\nquestions = 2\ndoses = [0.0, 4.0]\nprompts = 2\nreplies = 4\nsite = \"resid_post.2\"\nbootstrap = 20\ntraits = [\"anxious\", \"odds\"]"
         }
@@ -49,6 +55,34 @@ fn every_kind_gives_the_same_bytes_with_one_or_two_threads_and_when_resumed() {
         assert_eq!(bytes(&first), bytes(&again), "{kind}");
         assert_eq!((again.tally.rows_computed, again.tally.rows_resumed), (0, first.tally.rows_computed), "{kind}");
     }
+}
+
+#[test]
+fn probes_of_led_conversations_give_the_same_bytes_with_one_or_two_threads_and_when_resumed() {
+    for kind in ["retention", "attractors"] {
+        let plan = small(kind);
+        let shelf = MemoryShelf::default();
+        let first = run_on(&shelf, 1, &plan);
+        assert!(!first.figures.is_empty() && !first.summary.is_empty(), "{kind}");
+        assert_eq!(bytes(&first), bytes(&run_on(&MemoryShelf::default(), 2, &plan)), "{kind}");
+        let again = run_on(&shelf, 2, &plan);
+        assert_eq!((bytes(&again), again.tally.rows_computed), (bytes(&first), 0), "{kind}");
+    }
+}
+
+#[test]
+fn a_probe_of_any_world_runs_on_the_world_of_its_model_and_others_are_refused() {
+    let flat = Model::load(&Source::parse("toyworld-flat")).unwrap();
+    let spec = |kind: &str, settings: &str| {
+        let text = format!("kind = \"{kind}\"\nquestion = \"?\"\nmodel = \"toyworld-flat\"\n[settings]\n{settings}");
+        Spec::parse(&format!("{kind}.toml"), &text).unwrap()
+    };
+    assert!(Plan::resolve(spec("retention", "chats = 2\nlessons = [1]\nturns = 3"), &flat).is_ok());
+    let e = Plan::resolve(spec("steering", ""), &flat).unwrap_err();
+    assert!(e.hint().contains("toyworld") && e.to_string().contains("toyworld-flat"), "{e}");
+    let single = Model::load(&Source::parse("toyworld-single")).unwrap();
+    let e = Plan::resolve(spec("retention", ""), &single).unwrap_err();
+    assert!(e.to_string().contains("teaches nobody"), "{e}");
 }
 
 #[test]

@@ -77,7 +77,10 @@ pub fn dynamics(series: &Series, steps: &Steps, resamples: usize, seed: u64) -> 
     let a = transition(&fit, k);
     let modes = modes(&a).ok_or_else(broken)?;
     let df = (sums.len() - 1) as f64;
-    let radius = radius(&sums, &whole, &fit, &modes, t_quantile(0.975, df), t_quantile(0.95, df)).ok_or_else(broken)?;
+    let errors = &steps.y - &steps.x.dot(&fit);
+    let noise = errors.t().dot(&errors) / (n - p).max(1) as f64;
+    let ends = (t_quantile(0.975, df), t_quantile(0.97, df));
+    let radius = radius(&sums, &whole, &fit, &modes, &noise, ends).ok_or_else(broken)?;
     let point = rest(&fit, k).ok_or_else(broken)?;
     let places = resampled(&sums, k, resamples, seed);
     let fixed_point = (0..k)
@@ -88,8 +91,6 @@ pub fn dynamics(series: &Series, steps: &Steps, resamples: usize, seed: u64) -> 
             Value { value: back(point[i]), interval: ends.map(|(lo, hi)| (back(lo), back(hi))) }
         })
         .collect();
-    let errors = &steps.y - &steps.x.dot(&fit);
-    let noise = errors.t().dot(&errors) / (n - p).max(1) as f64;
     let spread = if radius.plain < 1.0 { stationary(&a, noise) } else { None };
     let (lagged, persistent) = returning(steps, &modes, &fit, longest(series, steps));
     let drift = drift(series, steps, spread.as_ref());

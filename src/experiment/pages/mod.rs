@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::table::Table;
 
 /// The table of a name.
-fn table<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
+pub(super) fn table<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
     tables.iter().find(|t| t.name == name).ok_or_else(|| {
         crate::error::Error::refused(
             format!("no table `{name}` to draw"),
