@@ -30,12 +30,8 @@ pub use findings::{Drawn, Findings, Parts};
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-<<<<<<< HEAD
-    Attractors, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering, TraitLayers, Voice,
-=======
     Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering,
     TraitLayers, Voice,
->>>>>>> main
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
@@ -80,10 +76,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
         Settings::Retention(s) => retention::run(plan, s, &mut work)?,
         Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
         Settings::Speakers(s) => speakers::run(plan, s, &mut work)?,
-<<<<<<< HEAD
-=======
         Settings::AuthorialBias(s) => authorial_bias::run(plan, s, &mut work)?,
->>>>>>> main
     };
     findings::assemble(plan, found, work)
 }

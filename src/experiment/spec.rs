@@ -38,13 +38,6 @@ pub enum Settings {
     Retention(Retention),
     Attractors(Attractors),
     Speakers(Speakers),
-<<<<<<< HEAD
-}
-
-/// The kinds of probes, as probe files name them.
-const KINDS: [&str; 9] =
-    ["trait_layers", "persona_map", "drift", "steering", "formats", "voice", "retention", "attractors", "speakers"];
-=======
     AuthorialBias(AuthorialBias),
 }
 
@@ -61,15 +54,10 @@ const KINDS: [&str; 10] = [
     "speakers",
     "authorial_bias",
 ];
->>>>>>> main
 
 impl Settings {
     /// Whether the kind runs on every shipped model, and not on the default one alone.
     pub(super) fn any_world(&self) -> bool {
-<<<<<<< HEAD
-        use Settings::{Attractors, Drift, PersonaMap, Retention, Speakers};
-        matches!(self, PersonaMap(_) | Drift(_) | Retention(_) | Attractors(_) | Speakers(_))
-=======
         matches!(
             self,
             Settings::PersonaMap(_)
@@ -79,7 +67,6 @@ impl Settings {
                 | Settings::Speakers(_)
                 | Settings::AuthorialBias(_)
         )
->>>>>>> main
     }
 
     /// The kind, as probe files name it.
@@ -94,10 +81,7 @@ impl Settings {
             Settings::Retention(_) => KINDS[6],
             Settings::Attractors(_) => KINDS[7],
             Settings::Speakers(_) => KINDS[8],
-<<<<<<< HEAD
-=======
             Settings::AuthorialBias(_) => KINDS[9],
->>>>>>> main
         }
     }
 }
@@ -704,10 +688,7 @@ impl Spec {
             "retention" => read(place, text, Settings::Retention),
             "attractors" => read(place, text, Settings::Attractors),
             "speakers" => read(place, text, Settings::Speakers),
-<<<<<<< HEAD
-=======
             "authorial_bias" => read(place, text, Settings::AuthorialBias),
->>>>>>> main
             other => Err(Error::format(
                 at_line(place, text, Some(head.kind.span())),
                 format!("unknown kind `{other}`"),
