@@ -19,7 +19,6 @@ pub mod resampled;
 pub mod score;
 pub mod series;
 pub mod shares;
-pub mod speakers;
 pub mod split;
 pub mod stats;
 pub mod student;

@@ -2,13 +2,9 @@
 
 use super::prompts::{Prompt, persona_prompts, personas, questions};
 use super::spec::{Settings, Spec};
-<<<<<<< HEAD
-use super::{attractors, drift, formats, persona_map, retention, speakers, steering, trait_layers, voice};
-=======
 use super::{
     attractors, authorial_bias, drift, formats, persona_map, retention, speakers, steering, trait_layers, voice,
 };
->>>>>>> main
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -61,7 +57,6 @@ impl Plan {
             Settings::Drift(s) => &s.sites,
             Settings::Steering(s) => &s.sites,
             Settings::Voice(s) => &s.site.to_string(),
-            Settings::Speakers(s) => &s.sites,
             Settings::Retention(s) => &s.site.to_string(),
             Settings::Speakers(s) => &s.sites,
             Settings::Attractors(s) => &format!("{},{}", s.site, s.second),
@@ -94,10 +89,7 @@ impl Plan {
             Settings::Retention(s) => retention::forecast(&plan, s, model)?,
             Settings::Attractors(s) => attractors::forecast(&plan, s, model)?,
             Settings::Speakers(s) => speakers::forecast(&plan, s, model)?,
-<<<<<<< HEAD
-=======
             Settings::AuthorialBias(s) => authorial_bias::forecast(&plan, s, model)?,
->>>>>>> main
         };
         Ok(plan)
     }

@@ -489,45 +489,6 @@ impl Default for Steering {
     }
 }
 
-/// Several personas in one transcript, each under its own header.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Speakers {
-    /// A shipped model that is led through the same conversations without headers; empty for none.
-    pub twin: String,
-    pub chats: usize,
-    /// Replies of each conversation.
-    pub turns: usize,
-    /// Speakers of one conversation.
-    pub together: usize,
-    pub sites: String,
-    /// Where coordinates are taken; one of `sites`.
-    pub site: Site,
-    pub max_new_tokens: usize,
-    pub temperature: f64,
-    /// Of conversations, behind names and directions.
-    pub folds: usize,
-    pub permutations: usize,
-}
-
-impl Default for Speakers {
-    fn default() -> Speakers {
-        let shared = TraitLayers::default();
-        Speakers {
-            twin: "toyworld-single".into(),
-            chats: 240,
-            turns: 6,
-            together: 3,
-            sites: shared.sites,
-            site: Site::post(2),
-            max_new_tokens: 40,
-            temperature: shared.temperature,
-            folds: shared.folds,
-            permutations: 100,
-        }
-    }
-}
-
 /// One character shown to the model in several formats, one fine-tune per character, format and seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

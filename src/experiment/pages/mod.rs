@@ -5,7 +5,6 @@ pub mod bias;
 pub mod drift;
 pub mod map;
 pub mod retention;
-pub mod speakers;
 
 use crate::error::Result;
 use crate::table::Table;
