@@ -329,7 +329,7 @@ fn caption(site: &str, t: Tables<'_>, people: &[Person], sites: &[String], words
             );
             add(
                 "The default among the roles: the share of roles below it, and its distance from the nearer end of their \
-                 range (negative beyond an end).",
+                 range (negative beyond an end). The axis is drawn through the default itself, so only its place on PC1 is a finding.",
             );
         }
         add("Dimensions by four counts, with 95 % jackknife intervals over roles where there are any.");
