@@ -68,12 +68,12 @@ fn the_shipped_probes_find_what_was_planted() {
     }
 
     // PC1 is the planted assistant factor: above its null, along the axis, and correlated with what was planted.
-    let axes = table(map, "axes");
-    let pc1 = rows(axes, &[("site", "resid_post.2"), ("axis", "PC1")]);
-    assert!(mean(axes, &pc1, "variance_share") > 2.0 * mean(axes, &pc1, "null_share_95"));
-    let axis = table(map, "axis");
-    let at = rows(axis, &[("site", "resid_post.2")]);
-    assert!(mean(axis, &at, "cosine_lo") > mean(axis, &at, "null_cosine_95"));
+    let variance = table(map, "variance");
+    let pc1 = rows(variance, &[("site", "resid_post.2"), ("component", "1")]);
+    assert!(mean(variance, &pc1, "ratio") > 2.0 * mean(variance, &pc1, "null_95"));
+    let place = table(map, "place");
+    let at = rows(place, &[("site", "resid_post.2"), ("axis", "PC1")]);
+    assert!(mean(place, &at, "cosine_low") > mean(place, &at, "null_cosine_95"));
     let correlations = table(map, "correlations");
     let r = |covariate: &str| {
         let of = [("site", "resid_post.2"), ("axis", "assistant_axis"), ("covariate", covariate)];

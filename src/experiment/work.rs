@@ -25,6 +25,9 @@ pub struct Context<'a> {
     pub progress: &'a mut dyn FnMut(&str, &Tally) -> bool,
 }
 
+/// Rows by site, `[row, width]`.
+type Kept = Vec<(Site, Array2<f32>)>;
+
 /// Runs the stages of one probe.
 pub(super) struct Work<'w, 'c> {
     pub model: &'w Model,
@@ -143,13 +146,7 @@ impl<'w, 'c> Work<'w, 'c> {
     }
 
     /// Parts of conversations at the given sites: one array per site, and the place of each row.
-    pub fn read(
-        &mut self,
-        stage: &str,
-        talks: &[Talk],
-        parts: &[Part],
-        sites: &[Site],
-    ) -> Result<(Vec<(Site, Array2<f32>)>, Vec<Place>)> {
+    pub fn read(&mut self, stage: &str, talks: &[Talk], parts: &[Part], sites: &[Site]) -> Result<(Kept, Vec<Place>)> {
         let (items, places) = talk::read(talks, self.model, parts)?;
         Ok((self.capture(stage, items, sites)?, places))
     }

@@ -301,7 +301,7 @@ fn without_repetition(series: &Series, lists: &[Vec<usize>]) -> (Vec<Vec<usize>>
 
 /// The same runs at another layer, and in another metric; then the verdicts.
 pub(super) fn compare(series: &[Series], all: &mut [Found]) {
-    let named: Vec<Vec<Option<usize>>> = all.iter().map(|f| labels(f)).collect();
+    let named: Vec<Vec<Option<usize>>> = all.iter().map(labels).collect();
     for i in 0..all.len() {
         if all.len() > 1 {
             let others = (0..all.len()).filter(|j| *j != i).map(|j| {

@@ -53,15 +53,18 @@ pub struct Depth {
     pub shares: Vec<(f64, usize, usize)>,
 }
 
+/// The ends of a 95 % interval, where there is one.
+pub type Ends = Option<(f64, f64)>;
+
 /// Pushes of a site.
 #[derive(Clone, Debug)]
 pub struct Pushes {
     pub all: Vec<Push>,
     pub depths: Vec<Depth>,
     /// Of the runs that came back, the median half-life in turns with its interval over runs, and how many.
-    pub half_life: Option<(f64, Option<(f64, f64)>, usize)>,
+    pub half_life: Option<(f64, Ends, usize)>,
     /// d50 on the way up and on the way down, where phases say so, and the logarithm of their ratio with its interval.
-    pub hysteresis: Option<(f64, f64, Option<(f64, f64)>)>,
+    pub hysteresis: Option<(f64, f64, Ends)>,
     /// Runs that were pushed and whose basin before is not known.
     pub homeless: usize,
 }
@@ -261,7 +264,7 @@ fn hysteresis(
     homes: &[Option<usize>],
     resamples: usize,
     seed: u64,
-) -> Option<(f64, f64, Option<(f64, f64)>)> {
+) -> Option<(f64, f64, Ends)> {
     let of = |run: &Run, home: Option<usize>, phase: &str| -> Vec<(f64, bool)> {
         let Some(home) = home else { return Vec::new() };
         let turns = run.turns.iter().filter(|t| t.phase.as_deref() == Some(phase) && t.dose > 0.0);

@@ -66,6 +66,7 @@ impl Steps {
     }
 
     /// How many there are.
+    #[allow(clippy::len_without_is_empty)] // a fit to no steps is refused before
     pub fn len(&self) -> usize {
         self.y.nrows()
     }

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 pub fn tables(series: &[Series], found: &[Found], options: Options) -> Vec<Table> {
     let sites = found.iter().any(|f| !f.site.is_empty());
     let k = series.first().map_or(0, |s| s.k);
-    let all: [(&str, Vec<String>, fn(&Series, &Found, Options) -> Vec<Vec<Cell>>); 9] = [
+    type Rows = fn(&Series, &Found, Options) -> Vec<Vec<Cell>>;
+    let all: [(&str, Vec<String>, Rows); 9] = [
         ("dynamics", owned(&["quantity", "component", "value", "ci_low", "ci_high", "n", "reason"]), dynamics),
         ("basins", basin_columns(k), basins),
         ("markov", owned(&["quantity", "from", "to", "value", "ci_low", "ci_high", "n", "reason"]), markov),

@@ -147,14 +147,11 @@ impl Side {
     }
 }
 
+/// Of roles that are kept and of who stands for whom.
+type Statistic<'a> = &'a dyn Fn(&[usize], &[usize]) -> Option<f64>;
+
 /// A statistic of (roles that are kept, who stands for whom), between -1 and 1, with its jackknife and shuffles.
-fn over_roles(
-    name: &'static str,
-    n: usize,
-    draws: usize,
-    rng: &mut impl Rng,
-    of: &dyn Fn(&[usize], &[usize]) -> Option<f64>,
-) -> Quantity {
+fn over_roles(name: &'static str, n: usize, draws: usize, rng: &mut impl Rng, of: Statistic<'_>) -> Quantity {
     let all: Vec<usize> = (0..n).collect();
     let Some(value) = of(&all, &all) else {
         let reason = Some("the roles of one map do not differ in it".to_string());

@@ -169,12 +169,12 @@ fn connected(rows: &[Vec<Vec<usize>>]) -> bool {
     seen[0] = true;
     let mut met = vec![false; prompts];
     while let Some(c) = todo.pop() {
-        for p in 0..prompts {
-            if !met[p] && there(c, p) {
-                met[p] = true;
-                for other in 0..cells {
-                    if !seen[other] && there(other, p) {
-                        seen[other] = true;
+        for (p, met) in met.iter_mut().enumerate() {
+            if !*met && there(c, p) {
+                *met = true;
+                for (other, seen) in seen.iter_mut().enumerate() {
+                    if !*seen && there(other, p) {
+                        *seen = true;
                         todo.push(other);
                     }
                 }

@@ -236,7 +236,7 @@ fn what_cannot_be_shared_out_is_refused() {
     let single: Vec<Label> = labels.iter().cloned().map(|l| Label { prompt: "p".into(), ..l }).collect();
     assert!(Design::of(&single, None, 0).unwrap_err().to_string().contains("0 of 8 roles"));
     assert!(Design::of(&[], None, 0).is_err());
-    let two: Vec<Label> = labels.iter().cloned().map(|l| Label { is_default: l.role < "r2".into(), ..l }).collect();
+    let two: Vec<Label> = labels.iter().cloned().map(|l| Label { is_default: l.role.as_str() < "r2", ..l }).collect();
     assert!(Design::of(&two, None, 0).unwrap_err().to_string().contains("r0, r1"));
     let design = Design::of(&labels, None, 0).unwrap();
     let of = |rows: Array2<f32>| site("s", &design, rows.view(), &quick());

@@ -33,7 +33,8 @@ pub struct Agreement {
 
 /// Every pair of definitions; the input's own break comes first, as `event`.
 pub(super) fn agreement(input: &Retention, seed: u64) -> Vec<Agreement> {
-    let mut all: Vec<(String, Vec<Option<(f64, bool)>>)> = Vec::new();
+    type Ended = Vec<Option<(f64, bool)>>;
+    let mut all: Vec<(String, Ended)> = Vec::new();
     if !input.definitions.is_empty() {
         all.push(("event".into(), input.runs.iter().map(|r| Some((r.turns, r.broke))).collect()));
     }

@@ -153,9 +153,9 @@ fn finish(state: &State, beta: &[f64], sd: &[f64]) -> Option<Cox> {
     let p = beta.len();
     let unit = |j: usize| (0..p).map(|i| if i == j { 1.0 } else { 0.0 }).collect::<Vec<f64>>();
     let mut standard_errors = Vec::with_capacity(p);
-    for j in 0..p {
+    for (j, sd) in sd.iter().enumerate() {
         let variance = solve(&state.information, &unit(j))?[j];
-        standard_errors.push(variance.sqrt() / sd[j]);
+        standard_errors.push(variance.sqrt() / sd);
     }
     let coefficients: Vec<f64> = beta.iter().zip(sd).map(|(b, s)| b / s).collect();
     let z: Vec<f64> = coefficients.iter().zip(&standard_errors).map(|(c, s)| c / s).collect();

@@ -153,7 +153,8 @@ fn rate_dots(t: Tables<'_>, unit: &str) -> Forest {
             let r = row(t.rate, &[("domain", &domain), ("quantity", quantity)])?;
             estimate(t.rate, r, "per_turn", "ci_low", "ci_high")
         };
-        (slope.push(of("slope")), step.push(of("step")));
+        slope.push(of("slope"));
+        step.push(of("step"));
         categories.push(domain);
     }
     Forest {

@@ -27,7 +27,7 @@ const ASSISTANT: &str = "assistant";
 
 /// Whether a reply of a planted conversation is the persona's: every other one.
 fn own(turn: usize) -> bool {
-    turn % 2 == 0
+    turn.is_multiple_of(2)
 }
 
 pub(super) fn held(plan: &Plan, s: &Settings) -> Result<Held> {

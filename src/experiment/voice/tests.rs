@@ -102,7 +102,8 @@ fn arms_share_questions_and_differ_in_cards_and_adapters() {
         all,
         [(Arm::Base, None), (Arm::Control, Some(1)), (Arm::Card, None), (Arm::Tune, Some(0)), (Arm::Both, Some(0))]
     );
-    let items = talk::begin(&plan, s, &cast, &MODEL).unwrap();
+    let first = |c: &talk::Chat| c.talk.first(&MODEL, s.max_new_tokens).unwrap().unwrap();
+    let items: Vec<_> = talk::chats(&plan, s, &cast).iter().map(first).collect();
     let of = |subject: usize| &items[subject * s.conversations..(subject + 1) * s.conversations];
     assert_eq!(of(0)[1].tokens, of(3)[1].tokens, "without a card the prompt is the same");
     assert_eq!(of(2)[1].tokens, of(4)[1].tokens);
