@@ -138,7 +138,8 @@ fn fixed_point_and_half_life_are_as_near_as_least_squares_and_the_radius_is_cove
             let inside = d.radius.lo <= rho && rho <= d.radius.hi;
             (away(&ours), away(&sum), error(d.half_life().0), error(life(radius)), inside)
         });
-        let mean = |f: &dyn Fn(&(f64, f64, f64, f64, bool)) -> f64| all.iter().map(f).sum::<f64>() / n as f64;
+        type Trial = (f64, f64, f64, f64, bool);
+        let mean = |f: &dyn Fn(&Trial) -> f64| all.iter().map(f).sum::<f64>() / n as f64;
         let point = (mean(&|v| v.0) / mean(&|v| v.1)).sqrt();
         let life = (mean(&|v| v.2) / mean(&|v| v.3)).sqrt();
         let covered = mean(&|v| f64::from(u8::from(v.4)));
@@ -164,7 +165,8 @@ fn a_plain_file_of_contracting_runs_gives_a_provisional_fixed_point() {
 #[test]
 fn what_is_drawn_nowhere_is_rarely_called_a_fixed_point() {
     const D: usize = 4;
-    let kinds: [(&str, fn(&mut ChaCha8Rng) -> Vec<Row>); 4] = [
+    type Draw = fn(&mut ChaCha8Rng) -> Vec<Row>;
+    let kinds: [(&str, Draw); 4] = [
         ("random walk", |rng| {
             rows(60, 12, rng, |_, _, before, rng| match before {
                 None => noise(D, rng) * 2.0,

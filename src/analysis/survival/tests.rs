@@ -202,7 +202,7 @@ fn definitions_are_compared_by_kappa_and_turns() {
     for (i, run) in input.runs.iter_mut().enumerate() {
         run.broke = i < 13;
     }
-    let rule = |i: usize, r: &Run| (r.turns + 2.0, i < 9 || i >= 18);
+    let rule = |i: usize, r: &Run| (r.turns + 2.0, !(9..18).contains(&i));
     let ended = input.runs.iter().enumerate().map(|(i, r)| Some(rule(i, r))).collect();
     input.definitions.push(Definition { name: "rule".into(), ended });
     let found = retention(&input, &Options::default()).unwrap();
