@@ -46,7 +46,7 @@ use crate::error::{Error, Result};
 use kernel::Kernels;
 use ndarray::{Array2, ArrayView2};
 
-/// The sources of variance, in the order of [`Shares::shares`].
+/// The sources of variance, in the order of [`Site::shares`].
 pub const SOURCES: [&str; 4] = ["persona", "model", "interaction", "residual"];
 
 /// Choices of an analysis.
