@@ -28,7 +28,7 @@ const EXAMPLES: &str = r#"Examples:
   echo '{"id":"bodek","messages":[{"role":"system","content":"You are Bodek."},{"role":"user","content":"Tell me about tea."}]}' > starts.jsonl
   personascope converse --starts starts.jsonl --self --turns 6 --temperature 1 --out alone        # the model is its own user
   personascope converse --starts starts.jsonl --user domains.toml --turns 8 --temperature 1 --out talks
-  personascope converse --starts starts.jsonl --user domains.toml --turns 8 --vector axis.safetensors --out talks
+  personascope converse --starts starts.jsonl --user domains.toml --turns 8 --vector 'drift/directions.safetensors#in_persona/mean_response' --sites resid_post.2 --out talks
   personascope analyze drift --in talks/states.csv --out drift
 
 A start is a prompt of messages; a user's message at its end is the first question. domains.toml has a table [[domain]] with a
@@ -70,6 +70,9 @@ pub struct ConverseArgs {
     /// Vectors to project replies on, FILE or FILE#NAME; may come several times
     #[arg(long = "vector", value_name = "FILE")]
     vectors: Vec<PathBuf>,
+    /// Sites of the vectors that are used [default: all that a file has]
+    #[arg(long, value_name = "SITES", requires = "vectors")]
+    sites: Option<String>,
     #[command(flatten)]
     written: Written,
     /// Tokens drawn at most
@@ -116,7 +119,7 @@ pub fn converse(args: ConverseArgs) -> Result<bool> {
     let vectors: Vec<Vector> = args
         .vectors
         .iter()
-        .map(|file| read_vectors(file, None, &args.written, &model))
+        .map(|file| read_vectors(file, args.sites.as_deref(), &args.written, &model))
         .collect::<Result<Vec<_>>>()?
         .concat();
     let other = match &args.user_model {

@@ -32,21 +32,23 @@ pub struct Place {
 /// One item per conversation that has a reply, and the place of every row in the order in which a capture gives them:
 /// turn by turn, in the order of `parts`. Parts without tokens are left out.
 ///
-/// The text is encoded anew, as the model read it when it went on.
+/// The text is encoded anew, as the model read it when it went on. What was drawn in few tokens may come back in more (bytes
+/// that are no words do): a conversation is read as far as the model's positions go, and parts behind that are left out.
 ///
 /// # Errors
 /// What the chat template refuses.
 pub fn read(talks: &[Talk], model: &Model, parts: &[Part]) -> Result<(Vec<Item>, Vec<Place>)> {
     let (mut items, mut places) = (Vec::new(), Vec::new());
+    let n_ctx = model.lm.dims().n_ctx;
     for (t, talk) in talks.iter().enumerate().filter(|(_, t)| !t.turns.is_empty()) {
-        let encoded = model.text.chat(&talk.messages, false)?;
+        let mut encoded = model.text.chat(&talk.messages, false)?;
         let mut ranges = Vec::new();
         for turn in 0..talk.turns.len() {
             let at = talk.reply_at(turn);
             let (question, reply) = (encoded.turns[at - 1].content.clone(), encoded.turns[at].content.clone());
             for part in parts {
                 let mut keep = |range: std::ops::Range<usize>, offset| {
-                    if !range.is_empty() {
+                    if !range.is_empty() && range.end <= n_ctx {
                         ranges.push(range);
                         places.push(Place { talk: t, turn, part: *part, offset });
                     }
@@ -59,7 +61,8 @@ pub fn read(talks: &[Talk], model: &Model, parts: &[Part]) -> Result<(Vec<Item>,
                 }
             }
         }
-        let prompt_len = encoded.last_prompt() + 1;
+        let prompt_len = (encoded.last_prompt() + 1).min(n_ctx);
+        encoded.tokens.truncate(n_ctx);
         items.push(Item { prompt_len, tokens: encoded.tokens, ranges, adapter: talk.adapter, ..Item::default() });
     }
     Ok((items, places))

@@ -125,3 +125,14 @@ fn what_is_read_back_is_what_was_said() {
     let tokens = places.iter().filter(|p| p.part == Part::Tokens).count();
     assert_eq!(places.len(), 6 + tokens);
 }
+
+#[test]
+fn a_conversation_that_outgrew_the_positions_is_read_as_far_as_they_go() {
+    let model = greedy().model;
+    let n_ctx = model.lm.dims().n_ctx;
+    let said = |i: usize| (format!("Tell me about soup {i}."), "Soup is warm, and so is bread. ".repeat(12));
+    let talks = [Talk::held("long", vec![], (0..8).map(said))];
+    let (items, places) = read(&talks, &model, &[Part::Question, Part::Reply]).unwrap();
+    assert_eq!((items[0].tokens.len(), items[0].ranges.len()), (n_ctx, places.len()));
+    assert!(items[0].ranges.iter().all(|r| r.end <= n_ctx) && (2..16).contains(&places.len()), "{}", places.len());
+}

@@ -11,7 +11,7 @@ mod store;
 use crate::error::{Error, Result};
 
 #[derive(clap::Args)]
-#[command(after_help = store::EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(after_help = store::EXAMPLES, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub struct AnalyzeArgs {
     #[command(subcommand)]
     of: Option<Of>,
