@@ -52,6 +52,8 @@ fn every_command_explains_itself_with_examples() {
         "capture-merge",
         "moments",
         "generate",
+        "converse",
+        "analyze",
         "persona",
         "score",
         "inspect",
@@ -425,4 +427,75 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         let err = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success() && err.is_empty(), "{args:?}: {} {err}", out.status);
     }
+}
+
+const STARTS: &str = r#"{"id":"bodek","messages":[{"role":"system","content":"You are Bodek."},{"role":"user","content":"Tell me about tea."}]}
+{"id":"default","messages":[{"role":"user","content":"Tell me about soup."}]}
+"#;
+
+#[test]
+fn conversations_are_led_resumed_and_analysed_as_drift() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    fs::write(at.join("starts.jsonl"), STARTS).unwrap();
+    fs::write(
+        at.join("d.toml"),
+        "[[domain]]\nname = \"a\"\nquestions = [\"Tell me about maps.\", \"What about tea?\"]\n",
+    )
+    .unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("notebooks-data/drift/directions.safetensors");
+    let vector = format!("{}#in_persona/mean_response", shipped.display());
+    let ask = ["converse", "--starts", "starts.jsonl", "--user", "d.toml", "--turns", "3", "--copies", "3"];
+    let with = ["--max-new-tokens", "24", "--vector", &vector, "--sites", "resid_post.2", "--out", "talks"];
+    let (code, out, err) = run(at, &[&ask[..], &with].concat());
+    assert!(code == 0 && out.contains("6 conversations, 18 replies"), "{out}{err}");
+    let files = ["talks/conversations.jsonl", "talks/states.csv"].map(|f| fs::read(at.join(f)).unwrap());
+    // Again: everything is taken from the shelf, and the bytes are the same.
+    assert_eq!(run(at, &[&ask[..], &with].concat()).0, 0);
+    assert_eq!(files, ["talks/conversations.jsonl", "talks/states.csv"].map(|f| fs::read(at.join(f)).unwrap()));
+    let states = String::from_utf8(files[1].clone()).unwrap();
+    assert_eq!(states.lines().count(), 1 + 18);
+    assert!(states.starts_with("run,start,domain,turn,context,chars,text_hash,projection,z0\n"), "{states}");
+    let (code, out, err) = run(at, &["analyze", "drift", "--in", "talks/states.csv", "--svg-only", "--out", "drift"]);
+    assert!(code == 0 && out.contains("slope"), "{out}{err}");
+    assert!(at.join("drift/rate.csv").exists() && at.join("drift/drift.svg").exists());
+    // The model by itself, and what is refused.
+    let own =
+        ["converse", "--starts", "starts.jsonl", "--self", "--turns", "2", "--max-new-tokens", "16", "--out", "own"];
+    assert!(run(at, &own).1.contains("2 conversations, 4 replies"));
+    refused(at, &["converse", "--starts", "starts.jsonl", "--out", "x"], "nobody plays the user");
+    fs::write(at.join("empty.toml"), "[[domain]]\nname = \"a\"\nquestions = []\n").unwrap();
+    refused(at, &["converse", "--starts", "starts.jsonl", "--user", "empty.toml", "--out", "x"], "asks nothing");
+    assert!(!at.join("x").exists());
+}
+
+#[test]
+fn role_vectors_of_others_are_mapped_by_the_published_formulas() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    // Four roles at (+-2, 0, 0) and (0, +-1, 0), the default at (3, 0, 4): the mean of the roles is 0.
+    let rows: [[f32; 3]; 5] = [[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [3.0, 0.0, 4.0]];
+    let bytes: Vec<u8> = rows.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![5, 3], &bytes).unwrap();
+    fs::write(at.join("roles.safetensors"), safetensors::serialize([("resid_post.1", view)], None).unwrap()).unwrap();
+    fs::write(at.join("roles.csv"), "role,is_default\na,0\nb,0\nc,0\nd,0\nassistant,1\n").unwrap();
+    let ask = ["analyze", "map", "--in", "roles.safetensors", "--labels", "roles.csv", "--svg-only", "--out", "map"];
+    let (code, _, err) = run(at, &ask);
+    assert_eq!(code, 0, "{err}");
+    let table = |name: &str| fs::read_to_string(at.join("map").join(name)).unwrap();
+    // Squares 8 and 2: shares 0.8 and 0.2.
+    let variance = table("variance.csv");
+    let cells: Vec<Vec<&str>> = variance.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!((cells[1][3], cells[1][4], cells[2][4]), ("0.8", "0.8", "1"), "{variance}");
+    // The axis is (3, 0, 4) of length 5, and projections are not centred: a at 2 * 3/5, the default at 5.
+    let axis = table("axis.csv");
+    let column = axis.lines().next().unwrap().split(',').position(|c| c == "projection").unwrap();
+    let of = |role: &str| -> f64 {
+        let line = axis.lines().find(|l| l.contains(&format!(",{role},"))).unwrap();
+        line.split(',').nth(column).unwrap().parse().unwrap()
+    };
+    assert!((of("a") - 1.2).abs() < 1e-6 && (of("assistant") - 5.0).abs() < 1e-6, "{axis}");
+    fs::write(at.join("short.csv"), "role,is_default\na,0\n").unwrap();
+    let short = ["analyze", "map", "--in", "roles.safetensors", "--labels", "short.csv", "--out", "x"];
+    refused(at, &short, "short.csv");
 }
