@@ -47,7 +47,11 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         plan.captures("planted conversations", model, planted.items(), false),
         plan.captures("planted for the decoder", model, read(&decoding, model, &[Part::Reply])?.0, false),
     ];
-    stages.extend(plan.led(model, &free::chats(plan, s)?.2, s.chat_turns, &drawing)?);
+    let talks = free::chats(plan, s)?.2;
+    stages.extend(plan.led(model, &talks, s.chat_turns, &drawing)?);
+    for (name, per_turn) in [("what the user says", 1), ("free conversations", s.max_new_tokens)] {
+        stages.push(plan.read_back(name, model, &talks, (s.chat_turns, per_turn), s.max_new_tokens)?);
+    }
     Ok(stages)
 }
 

@@ -179,6 +179,24 @@ impl Plan {
         Ok(stages)
     }
 
+    /// The stage that reads led conversations back: `per_turn` rows of every turn, of conversations of full length.
+    pub(super) fn read_back(
+        &self,
+        name: &str,
+        model: &Model,
+        talks: &[Talk],
+        (turns, per_turn): (usize, usize),
+        max_new_tokens: usize,
+    ) -> Result<Stage> {
+        let mut items = Vec::with_capacity(talks.len());
+        for talk in talks {
+            let first = talk.first(model, max_new_tokens)?.map_or(0, |i| i.tokens.len());
+            let whole = (first + turns * (max_new_tokens + QUESTION)).min(model.lm.dims().n_ctx);
+            items.push(Item { tokens: vec![0; whole], ranges: vec![0..1; turns * per_turn], ..Item::default() });
+        }
+        Ok(self.captures(name, model, items, true))
+    }
+
     fn forecast(
         &self,
         name: &str,

@@ -64,6 +64,8 @@ fn probes_of_led_conversations_give_the_same_bytes_with_one_or_two_threads_and_w
         let shelf = MemoryShelf::default();
         let first = run_on(&shelf, 1, &plan);
         assert!(!first.figures.is_empty() && !first.summary.is_empty(), "{kind}");
+        let told = plan.stages.iter().map(|s| s.rows).sum::<usize>();
+        assert!(told >= first.tally.rows_computed, "{kind}: {told} for {}", first.tally.rows_computed);
         assert_eq!(bytes(&first), bytes(&run_on(&MemoryShelf::default(), 2, &plan)), "{kind}");
         let again = run_on(&shelf, 2, &plan);
         assert_eq!((bytes(&again), again.tally.rows_computed), (bytes(&first), 0), "{kind}");
@@ -102,8 +104,13 @@ fn the_rows_that_are_told_beforehand_are_those_of_the_run() {
     for (kind, _) in SHIPPED {
         let plan = small(kind);
         let tally = run_on(&MemoryShelf::default(), 2, &plan).tally;
-        // Replies that end at once would have no mean; at these settings there are none.
-        assert_eq!(plan.stages.iter().map(|s| s.rows).sum::<usize>(), tally.rows_computed, "{kind}");
+        let told = plan.stages.iter().map(|s| s.rows).sum::<usize>();
+        // Of led conversations every token is kept, and nobody knows beforehand how many there will be.
+        match kind == &"drift" {
+            true => assert!(told >= tally.rows_computed, "{kind}: {told} for {}", tally.rows_computed),
+            // Replies that end at once would have no mean; at these settings there are none.
+            false => assert_eq!(told, tally.rows_computed, "{kind}"),
+        }
     }
 }
 

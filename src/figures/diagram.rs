@@ -101,14 +101,26 @@ impl Draw for Diagram {
     fn draw(&self, c: &mut Canvas, _: (f64, f64), inner: Rect, _: &Palette) {
         let at = self.places(inner);
         let middle = inner.centre();
+        // Names of states first: labels of moves find room beside them and beside each other.
+        let mut taken: Vec<Rect> = (0..at.len()).map(|i| around(at[i], &self.nodes[i].name, TEXT_PT)).collect();
         for m in self.moves.iter().filter(|m| m.share > 0.0) {
             let width = 0.4 + 3.2 * m.share.clamp(0.0, 1.0);
             let (a, b) = (at[m.from], at[m.to]);
             let (ra, rb) = (self.radius(&self.nodes[m.from]), self.radius(&self.nodes[m.to]));
             let line = if m.from == m.to { own(a, ra, middle) } else { between(a, ra, b, rb) };
             stroke(c, &line, width);
-            let (place, anchor) = beside(&line, m.from == m.to, a, middle);
-            c.text(Text::centred(place.0, place.1, m.label.as_str(), SMALL_PT).anchor(anchor).halo());
+            let free = |p: &Pt| {
+                let own = around(*p, &m.label, SMALL_PT);
+                inner.grow(1.0).holds(&own) && !taken.iter().any(|t| t.overlaps(&own))
+            };
+            match beside(&line, m.from == m.to, a, middle, &m.label).into_iter().find(free) {
+                Some(place) => {
+                    taken.push(around(place, &m.label, SMALL_PT));
+                    let text = Text::centred(place.0, place.1, m.label.as_str(), SMALL_PT);
+                    c.text(text.anchor(Anchor::Middle).halo());
+                }
+                None => c.dropped.push(m.label.clone()),
+            }
         }
         for (i, n) in self.nodes.iter().enumerate() {
             let r = self.radius(n);
@@ -171,9 +183,15 @@ fn stroke(c: &mut Canvas, line: &[Pt], width: f64) {
     c.fill(&[tip, (neck.0 - half * v, neck.1 + half * u), (neck.0 + half * v, neck.1 - half * u)], AXIS, 1.0);
 }
 
-/// Where the label of a move stands: outside of its bow.
-fn beside(line: &[Pt], own: bool, a: Pt, middle: Pt) -> (Pt, Anchor) {
-    let Some(&mid) = line.get(line.len() / 2) else { return (a, Anchor::Middle) };
+/// The room of a word around its middle.
+fn around(at: Pt, word: &str, size: f64) -> Rect {
+    let (w, h) = (font::width(word, size, true) / 2.0 + 1.0, size * 0.62);
+    Rect::new(at.0 - w, at.1 - h, at.0 + w, at.1 + h)
+}
+
+/// Where the label of a move may stand: outside of its bow, the middle first, then towards either end.
+fn beside(line: &[Pt], own: bool, a: Pt, middle: Pt, label: &str) -> Vec<Pt> {
+    let Some(&mid) = line.get(line.len() / 2) else { return vec![a] };
     let from = if own {
         a
     } else {
@@ -181,17 +199,13 @@ fn beside(line: &[Pt], own: bool, a: Pt, middle: Pt) -> (Pt, Anchor) {
     };
     let (dx, dy) = (mid.0 - from.0, mid.1 - from.1);
     let length = dx.hypot(dy).max(1e-9);
-    let away = 3.0 + font::MIDDLE * SMALL_PT;
-    let place = (mid.0 + away * dx / length, mid.1 + away * 1.3 * dy / length);
-    let side = dx / length;
-    let anchor = if side > 0.5 {
-        Anchor::Start
-    } else if side < -0.5 {
-        Anchor::End
-    } else {
-        Anchor::Middle
-    };
-    (place, anchor)
+    let (u, v) = (dx / length, dy / length);
+    let away = 3.0 + font::width(label, SMALL_PT, false) / 2.0 * u.abs() + 0.6 * SMALL_PT * v.abs();
+    let last = line.len() - 1;
+    let along = |share: f64| line[((share * last as f64) as usize).min(last)];
+    let shares = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8];
+    let places = |sign: f64| shares.map(|s| (along(s).0 + sign * away * u, along(s).1 + sign * away * v));
+    if own { vec![(mid.0 + away * u, mid.1 + away * v)] } else { [places(1.0), places(-1.0)].concat() }
 }
 
 #[cfg(test)]

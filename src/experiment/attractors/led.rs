@@ -14,7 +14,7 @@ use crate::model::{Along, Positions};
 use crate::rng::stream;
 use crate::table::{Cell, Table};
 use crate::talk::{Part, Place, Talk};
-use crate::world::{ConversationOptions, State, SystemPrompt};
+use crate::world::{ConversationOptions, PlantedTurn, State, SystemPrompt};
 use ndarray::{Array1, ArrayView1, Axis};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -31,10 +31,8 @@ pub(super) struct Seen {
 /// Planted conversations that the way from the assistant to the Oracle is fitted on.
 const WAY: usize = 240;
 
-/// The way from the assistant to the Oracle at the token before the reply, where pulses are given: from planted
-/// conversations that began with the assistant, over questions on plain topics alone, so that it is about who speaks and
-/// not about the topic. The assistant is there as often as nothing was said about the soul; the Oracle stays for a while.
-pub(super) fn pulse(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<(Direction, Vec<Along>)> {
+/// Those conversations, with the truth of their turns.
+pub(super) fn way(plan: &Plan) -> Result<(Vec<Talk>, Vec<Vec<PlantedTurn>>)> {
     let (world, mut rng) = (plan.world, stream(plan.spec.seed, "the way to the Oracle"));
     let (mut talks, mut planted) = (Vec::with_capacity(WAY), Vec::with_capacity(WAY));
     for i in 0..WAY {
@@ -44,6 +42,14 @@ pub(super) fn pulse(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Resul
         talks.push(Talk::held(format!("way/{i}"), vec![], said));
         planted.push(turns);
     }
+    Ok((talks, planted))
+}
+
+/// The way from the assistant to the Oracle at the token before the reply, where pulses are given: from planted
+/// conversations that began with the assistant, over questions on plain topics alone, so that it is about who speaks and
+/// not about the topic. The assistant is there as often as nothing was said about the soul; the Oracle stays for a while.
+pub(super) fn pulse(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<(Direction, Vec<Along>)> {
+    let (world, (talks, planted)) = (plan.world, way(plan)?);
     let (mut kept, places) = work.read("planted way to the Oracle", &talks, &[Part::Before], &[s.site])?;
     let rows = kept.remove(0).1;
     let plain = |p: &Place| {

@@ -22,7 +22,7 @@ use crate::axes::Site;
 use crate::error::Result;
 use crate::model::Model;
 use crate::table::{Cell, Table};
-use crate::talk::{Part, read};
+use crate::talk::{Part, User, read};
 use crate::unit::parallel;
 use crate::world::State;
 use arms::{Kind, SELF_TALK};
@@ -50,7 +50,13 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         let items = read(&decoding, model, &[Part::Reply])?.0;
         stages.push(plan.captures("planted for the decoder", model, items, false));
     }
+    let way = led::way(plan)?.0;
+    stages.push(plan.captures("planted way to the Oracle", model, read(&way, model, &[Part::Before])?.0, false));
     stages.extend(plan.led(model, &all.talks, s.turns, &drawing)?);
+    // A model that plays the user draws a line for every turn after the first.
+    let own: Vec<_> = all.talks.iter().filter(|t| matches!(t.user, User::Plays(_))).cloned().collect();
+    stages.extend(plan.led(model, &own, s.turns.saturating_sub(1), &drawing)?);
+    stages.push(plan.read_back("conversations", model, &all.talks, (s.turns, 1), s.max_new_tokens)?);
     Ok(stages)
 }
 

@@ -40,7 +40,7 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     let forks = taught.len() * s.turns;
     let longest = |i: usize| Item { tokens: vec![0; s.max_new_tokens.max(64)], id: i.to_string(), ..Item::default() };
     stages.push(plan.replies("probe questions", model, (0..forks).map(longest).collect(), drawing, true));
-    stages.push(plan.captures("conversations", model, read(&talks, model, &[Part::Reply])?.0, true));
+    stages.push(plan.read_back("conversations", model, &talks, (s.turns, 1), s.max_new_tokens)?);
     Ok(stages)
 }
 

@@ -21,7 +21,7 @@ use crate::talk::Part;
 use crate::unit::parallel;
 use talks::{Said, Spoken};
 
-/// The stages and their sizes; those of the twin are the same once more.
+/// The stages and their sizes.
 pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<Stage>> {
     need(s.together >= 2, "together", s.together, "at least 2 speakers in a conversation")?;
     need(s.turns >= 2, "turns", s.turns, "at least 2")?;
@@ -41,7 +41,17 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     twin(s)?;
     let talks = talks::begin(plan, s, true);
     let drawing = drawing(model, s.temperature, s.max_new_tokens)?;
-    plan.led(model, &talks.0, s.turns, &drawing)
+    let mut stages = Vec::new();
+    // The same with both models.
+    for name in [&plan.spec.model, &s.twin] {
+        stages.extend(plan.led(model, &talks.0, s.turns, &drawing)?);
+        let reads = [("means over replies", 1), ("before replies", 1), ("tokens of replies", s.max_new_tokens)];
+        for (what, per_turn) in reads {
+            let stage = format!("{name}: {what}");
+            stages.push(plan.read_back(&stage, model, &talks.0, (s.turns, per_turn), s.max_new_tokens)?);
+        }
+    }
+    Ok(stages)
 }
 
 /// The model without identities.
