@@ -143,7 +143,6 @@ fn fixed_point_and_half_life_are_as_near_as_least_squares_and_the_radius_is_cove
         let point = (mean(&|v| v.0) / mean(&|v| v.1)).sqrt();
         let life = (mean(&|v| v.2) / mean(&|v| v.3)).sqrt();
         let covered = mean(&|v| f64::from(u8::from(v.4)));
-        println!("rho {rho}: fixed point {point:.3}, half-life {life:.3} of the oracle's error, covered {covered:.3}");
         assert!(point <= 1.1 && life <= 1.1, "{rho}: {point} {life}");
         // 0.93 to 0.97, and three deviations of a share of n.
         let slack = 3.0 * (0.05 * 0.95 / n as f64).sqrt();
@@ -203,7 +202,6 @@ fn what_is_drawn_nowhere_is_rarely_called_a_fixed_point() {
             matches!(verdict, Verdict::FixedPoint | Verdict::ProvisionalFixedPoint)
         });
         let share = called.iter().filter(|c| **c).count() as f64 / n as f64;
-        println!("{name}: called a fixed point in {share:.4}");
         let slack = 3.0 * (0.05 * 0.95 / n as f64).sqrt();
         assert!(share <= if n >= 2000 { 0.065 } else { 0.05 + slack }, "{name}: {share}");
     }

@@ -8,7 +8,7 @@ mod output;
 mod retention;
 mod store;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(clap::Args)]
 #[command(after_help = store::EXAMPLES, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
@@ -16,7 +16,7 @@ pub struct AnalyzeArgs {
     #[command(subcommand)]
     of: Option<Of>,
     #[command(flatten)]
-    store: Option<store::StoreArgs>,
+    store: store::StoreArgs,
 }
 
 /// What is analysed besides stores.
@@ -41,10 +41,6 @@ pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
         (Some(Of::Map(args)), _) => map::map(args),
         (Some(Of::Drift(args)), _) => drift::drift(args),
         (Some(Of::Attractors(args)), _) => attractors::attractors(args),
-        (None, Some(args)) => store::store(args),
-        (None, None) => Err(Error::refused(
-            "nothing to analyze is named",
-            "name a store, or a subcommand: personascope analyze --help",
-        )),
+        (None, args) => store::store(args),
     }
 }

@@ -28,7 +28,7 @@ loadings.csv, neighbours.csv, map.svg."#;
 pub struct StoreArgs {
     /// A folder that `capture` or `import` wrote
     #[arg(value_name = "DIR")]
-    store: PathBuf,
+    store: Option<PathBuf>,
     /// Rows whose column shows the first value against rows where it shows the second; may come several times
     #[arg(long, value_name = "COLUMN=POSITIVE,NEGATIVE")]
     contrast: Vec<Contrast>,
@@ -52,7 +52,7 @@ pub struct StoreArgs {
     pick: Option<Pick>,
     /// Folder for the results; made if it is not there
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Decides splits, resamples and shuffles
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -76,14 +76,22 @@ pub struct StoreArgs {
 }
 
 pub fn store(args: StoreArgs) -> Result<bool> {
+    // A subcommand has neither, so clap cannot ask for them.
+    let Some(path) = args.store else {
+        let hint = "name a store, or a subcommand: personascope analyze --help";
+        return Err(Error::refused("nothing to analyze is named", hint));
+    };
+    let Some(out) = args.out else {
+        return Err(Error::refused("there is no folder for the results", "say where they go: --out DIR"));
+    };
     if args.contrast.is_empty() && args.map.is_none() {
         return Err(Error::refused("nothing is asked of the store", "give --contrast COLUMN=A,B or --map COLUMN"));
     }
-    let store = Store::open(&args.store)?;
+    let store = Store::open(&path)?;
     store.whole()?;
-    refuse_inside(&args.store, &args.out)?;
+    refuse_inside(&path, &out)?;
     let pick = args.pick.or_else(|| store.pick()).ok_or_else(|| {
-        let what = format!("{} does not say what its rows are", args.store.display());
+        let what = format!("{} does not say what its rows are", path.display());
         Error::refused(what, "say it: --pick all, last_prompt, mean_response or each_turn")
     })?;
     if let Some(other) = store.pick().filter(|own| *own != pick) {
@@ -109,12 +117,12 @@ pub fn store(args: StoreArgs) -> Result<bool> {
     let found = run(&store, &ask, &|n| bar.forward(n));
     bar.end();
     let found = found?;
-    create_dir(&args.out)?;
+    create_dir(&out)?;
     let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
-    write_to(&found, &args.out, &args.out, exports, &json!({}))?;
+    write_to(&found, &out, &out, exports, &json!({}))?;
     found.summary.iter().for_each(|line| say!("{line}"));
     found.warnings.iter().for_each(|line| eprintln!("warning: {line}"));
-    eprintln!("results in {}", args.out.display());
+    eprintln!("results in {}", out.display());
     Ok(true)
 }
 
