@@ -639,7 +639,7 @@ fn questions_that_no_analysis_can_answer_are_refused_with_what_would_help() {
     ask(&["--contrast", "kind=evil,good", "--sites", "resid_post.7"], "no site `resid_post.7`");
     ask(&["--contrast", "kind=evil,good", "--pick", "all"], "the store says last_prompt");
     ask(&["--contrast", "kind=evil,good", "--folds", "1"], "out of range");
-    ask(&["--map", "kind"], "2 groups are too few");
+    ask(&["--map", "kind"], "2 roles at resid_post.0 are too few for a map");
     ask(&["--map", "persona", "--default", "nobody"], "no rows of the default persona `nobody`");
     ask(&["--map", "persona", "--site", "resid_mid.0"], "not among the sites");
     assert!(!dir.path().join("r").exists());
