@@ -10,6 +10,7 @@ mod cells;
 mod drift;
 mod findings;
 mod formats;
+mod kinds;
 pub mod pages;
 mod persona_map;
 mod plan;
@@ -27,11 +28,12 @@ mod work;
 mod write;
 
 pub use findings::{Drawn, Findings, Parts};
+pub use kinds::Settings;
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-    Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Settings, Speakers, Spec, Steering,
-    TraitLayers, Voice,
+    Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Speakers, Spec, Steering, TraitLayers,
+    Voice,
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;
@@ -66,18 +68,7 @@ pub const APART: &[(&str, &str)] = &[
 pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings> {
     plan.belongs_to(model)?;
     let mut work = work::Work::new(model, ctx, plan.spec.max_batch_tokens);
-    let found = match &plan.spec.settings {
-        Settings::TraitLayers(s) => trait_layers::run(plan, s, &mut work)?,
-        Settings::PersonaMap(s) => persona_map::run(plan, s, &mut work)?,
-        Settings::Drift(s) => drift::run(plan, s, &mut work)?,
-        Settings::Steering(s) => steering::run(plan, s, &mut work)?,
-        Settings::Formats(s) => formats::run(plan, s, &mut work)?,
-        Settings::Voice(s) => voice::run(plan, s, &mut work)?,
-        Settings::Retention(s) => retention::run(plan, s, &mut work)?,
-        Settings::Attractors(s) => attractors::run(plan, s, &mut work)?,
-        Settings::Speakers(s) => speakers::run(plan, s, &mut work)?,
-        Settings::AuthorialBias(s) => authorial_bias::run(plan, s, &mut work)?,
-    };
+    let found = plan.spec.settings.run(plan, &mut work)?;
     findings::assemble(plan, found, work)
 }
 

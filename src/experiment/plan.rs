@@ -1,10 +1,8 @@
 //! A probe checked and completed, and what it will do, told beforehand.
 
+use super::kinds::Worlds;
 use super::prompts::{Prompt, persona_prompts, personas, questions};
-use super::spec::{Settings, Spec};
-use super::{
-    attractors, authorial_bias, drift, formats, persona_map, retention, speakers, steering, trait_layers, voice,
-};
+use super::spec::Spec;
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::{Model, Source};
@@ -51,20 +49,8 @@ impl Plan {
     /// A model without the toy world's planted truth, a site that the model does not have, a setting out of range.
     pub fn resolve(spec: Spec, model: &Model) -> Result<Plan> {
         let world = world_of(&spec, model)?;
-        let sites = match &spec.settings {
-            Settings::TraitLayers(s) => &s.sites,
-            Settings::PersonaMap(s) => &s.sites,
-            Settings::Drift(s) => &s.sites,
-            Settings::Steering(s) => &s.sites,
-            Settings::Voice(s) => &s.site.to_string(),
-            Settings::Retention(s) => &s.site.to_string(),
-            Settings::Speakers(s) => &s.sites,
-            Settings::Attractors(s) => &format!("{},{}", s.site, s.second),
-            Settings::AuthorialBias(s) => &s.sites,
-            // What the head reads.
-            Settings::Formats(_) => &Site::post(model.lm.dims().n_layers - 1).to_string(),
-        };
-        let sites = Site::parse_list(sites, model.lm.dims().n_layers, model.lm.points())?;
+        let n_layers = model.lm.dims().n_layers;
+        let sites = Site::parse_list(&spec.settings.sites(n_layers), n_layers, model.lm.points())?;
         if sites.contains(&Site::Logits) {
             return Err(out_of_range("sites", "logits", "sites of blocks: resid_pre.0,resid_post.all"));
         }
@@ -79,18 +65,7 @@ impl Plan {
             sites,
             stages: Vec::new(),
         };
-        plan.stages = match &plan.spec.settings {
-            Settings::TraitLayers(s) => trait_layers::forecast(&plan, s, model)?,
-            Settings::PersonaMap(s) => persona_map::forecast(&plan, s, model)?,
-            Settings::Drift(s) => drift::forecast(&plan, s, model)?,
-            Settings::Steering(s) => steering::forecast(&plan, s, model)?,
-            Settings::Formats(s) => formats::forecast(&plan, s, model)?,
-            Settings::Voice(s) => voice::forecast(&plan, s, model)?,
-            Settings::Retention(s) => retention::forecast(&plan, s, model)?,
-            Settings::Attractors(s) => attractors::forecast(&plan, s, model)?,
-            Settings::Speakers(s) => speakers::forecast(&plan, s, model)?,
-            Settings::AuthorialBias(s) => authorial_bias::forecast(&plan, s, model)?,
-        };
+        plan.stages = plan.spec.settings.forecast(&plan, model)?;
         Ok(plan)
     }
 
@@ -241,7 +216,7 @@ fn world_of(spec: &Spec, model: &Model) -> Result<&'static World> {
         return refused(format!("this kind compares with planted truth, which only shipped models have: {names}"));
     };
     match World::shipped(shipped.name) {
-        Some(world) if spec.settings.any_world() || model.source == Source::toyworld() => Ok(world),
+        Some(world) if spec.settings.worlds() == Worlds::Any || model.source == Source::toyworld() => Ok(world),
         _ => refused(format!("this kind needs the people of the embedded model: model = \"{TOYWORLD}\"")),
     }
 }
