@@ -15,6 +15,8 @@ pub(super) enum Worlds {
     Any,
     /// That of the default model alone, whose people and fine-tunes it needs.
     Default,
+    /// None: any model, whatever it was trained on.
+    Free,
 }
 
 macro_rules! kinds {
@@ -84,4 +86,5 @@ kinds! {
     "authorial_bias" AuthorialBias in authorial_bias, Any;
     "retention" Retention in retention, Any;
     "speakers" Speakers in speakers, Any;
+    "knowing" Knowing in knowing, Free;
 }

@@ -11,6 +11,7 @@ mod drift;
 mod findings;
 mod formats;
 mod kinds;
+mod knowing;
 pub mod pages;
 mod persona_map;
 mod plan;
@@ -32,7 +33,7 @@ pub use kinds::Settings;
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-    Attractors, AuthorialBias, Domain, Drift, Formats, PersonaMap, Retention, Speakers, Spec, Steering, TraitLayers,
+    Attractors, AuthorialBias, Domain, Drift, Formats, Knowing, PersonaMap, Retention, Speakers, Spec, Steering, TraitLayers,
     Voice,
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};

@@ -36,7 +36,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Sites that are read, in forward order.
     pub(super) sites: Vec<Site>,
-    /// The planted truth of the model.
+    /// The planted truth of the model. A kind that runs on any model may use it only where its settings ask for the toy
+    /// world, which they may on its model alone.
     pub(super) world: &'static World,
     model_hash: String,
     provenance: Value,
@@ -211,6 +212,9 @@ fn world_of(spec: &Spec, model: &Model) -> Result<&'static World> {
     let (stem, kind) = (&spec.stem, spec.settings.kind());
     let refused =
         |why: String| Err(Error::refused(format!("probe `{stem}` ({kind}) cannot run on {}", model.name), why));
+    if spec.settings.worlds() == Worlds::Free {
+        return Ok(World::toyworld());
+    }
     let Source::Embedded(shipped) = &model.source else {
         let names = Shipped::names();
         return refused(format!("this kind compares with planted truth, which only shipped models have: {names}"));

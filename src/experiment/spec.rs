@@ -5,6 +5,7 @@ mod authorial_bias;
 mod domain;
 mod drift;
 mod formats;
+mod knowing;
 mod persona_map;
 mod retention;
 mod speakers;
@@ -17,6 +18,7 @@ pub use authorial_bias::AuthorialBias;
 pub use domain::Domain;
 pub use drift::Drift;
 pub use formats::Formats;
+pub use knowing::{At, Causal, Course, Data, Given, Knowing, OfWorld, Training, Written};
 pub use persona_map::PersonaMap;
 pub use retention::Retention;
 pub use speakers::Speakers;
@@ -30,13 +32,15 @@ use crate::shipped::TOYWORLD;
 use crate::unit::MAX_BATCH_TOKENS;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A probe file, with the defaults of everything that it leaves out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Stem of the file's name: it names the folder of results and the figures.
     pub stem: String,
+    /// Folder of the file: paths in it go from there.
+    pub dir: PathBuf,
     /// The research question, in words.
     pub question: String,
     /// `toyworld`, or a folder in Hugging Face layout.
@@ -110,6 +114,7 @@ pub(super) fn read<S: DeserializeOwned + Default>(place: &str, text: &str, wrap:
     }
     Ok(Spec {
         stem,
+        dir: Path::new(place).parent().unwrap_or(Path::new("")).to_path_buf(),
         question: file.question,
         model: file.model,
         seed: file.seed,
