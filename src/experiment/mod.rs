@@ -33,8 +33,8 @@ pub use kinds::Settings;
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-    Attractors, AuthorialBias, Domain, Drift, Formats, Knowing, PersonaMap, Retention, Speakers, Spec, Steering, TraitLayers,
-    Voice,
+    Attractors, AuthorialBias, Domain, Drift, Formats, Knowing, PersonaMap, Retention, Speakers, Spec, Steering,
+    TraitLayers, Voice,
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
 pub use work::Context;

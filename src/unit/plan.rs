@@ -69,7 +69,8 @@ impl Plan<'_> {
         }
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
         if self.task == Task::Likelihood {
-            let predicted = |i: &&Item| i.ranges.iter().any(|r| r.start == 0 || r.end > i.tokens.len() || r.start > r.end);
+            let predicted =
+                |i: &&Item| i.ranges.iter().any(|r| r.start == 0 || r.end > i.tokens.len() || r.start > r.end);
             if let Some(item) = self.items.iter().find(predicted) {
                 let what = format!("prompt `{}` asks how likely tokens are that nothing predicts", item.id);
                 return Err(Error::refused(what, "ask for positions from the second token to the last"));
@@ -181,9 +182,13 @@ impl Plan<'_> {
                 let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
                 // Row t predicts token t + 1; the last row of an item predicts nothing.
                 let next = |i: &Item| i.tokens[1..].iter().copied().chain([0]).collect::<Vec<u32>>();
-                let nll = kernels::nll(&normed, lm.unembedding().kernel(), &items.iter().flat_map(next).collect::<Vec<_>>())?;
+                let nll =
+                    kernels::nll(&normed, lm.unembedding().kernel(), &items.iter().flat_map(next).collect::<Vec<_>>())?;
                 let own = |(at, item): (&Range<usize>, &Item)| {
-                    let sum = |r: &Range<usize>| nll[at.start + r.start - 1..at.start + r.end - 1].iter().map(|n| f64::from(*n)).sum::<f64>() as f32;
+                    let sum = |r: &Range<usize>| {
+                        nll[at.start + r.start - 1..at.start + r.end - 1].iter().map(|n| f64::from(*n)).sum::<f64>()
+                            as f32
+                    };
                     item.ranges.iter().map(sum).collect::<Vec<f32>>()
                 };
                 let sums = rows.ranges().iter().zip(items).flat_map(own).collect();
