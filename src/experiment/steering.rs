@@ -183,6 +183,7 @@ fn steer(
         }
     }
     let drawing = drawing(work.model, s.temperature, s.max_new_tokens)?;
+    let edits = edits.into_iter().map(Into::into).collect();
     let (replies, receipts) = work.generate("steered replies", items, edits, &drawing)?;
     let share = |holds: bool| f64::from(u8::from(holds));
     let mut outcomes = Vec::with_capacity(of.len());

@@ -6,7 +6,7 @@ use crate::axes::{Pick, Site};
 use crate::error::{Error, Result};
 use crate::model::generate::Settings;
 use crate::model::sample::Sampling;
-use crate::model::{Along, Model, Receipt};
+use crate::model::{Along, Intervention, Model, Receipt};
 use crate::talk::{self, Ended, Part, Place, Speak, Talk};
 use crate::unit::{self, Item, Shelf, Tally, Task};
 use ndarray::Array2;
@@ -90,6 +90,15 @@ impl<'w, 'c> Work<'w, 'c> {
         kept.into_iter().map(shaped).collect()
     }
 
+    /// How unlikely the tokens of all ranges are under edits, in nats: a sum per range, in order.
+    pub fn likelihoods(&mut self, stage: &str, items: Vec<Item>, edits: Vec<Intervention>) -> Result<Vec<f64>> {
+        let mut all = Vec::new();
+        self.stage(stage, Task::Likelihood, edits, items, |outcome| {
+            outcome.kept.iter().for_each(|(_, sums)| all.extend(sums.iter().map(|n| f64::from(*n))));
+        })?;
+        Ok(all)
+    }
+
     /// [`Work::capture`] of one row per key, as activations.
     pub fn activations(
         &mut self,
@@ -103,12 +112,12 @@ impl<'w, 'c> Work<'w, 'c> {
         kept.into_iter().map(|(site, rows)| Activations::new(site, pick, rows, keys.to_vec())).collect()
     }
 
-    /// Continues all items under edits: the replies in order, and one receipt per edit.
+    /// Continues all items under edits (along a direction, or patches): the replies in order, and one receipt per edit.
     pub fn generate(
         &mut self,
         stage: &str,
         items: Vec<Item>,
-        edits: Vec<Along>,
+        edits: Vec<Intervention>,
         settings: &Settings,
     ) -> Result<(Vec<Vec<u32>>, Vec<Receipt>)> {
         let mut replies = Vec::with_capacity(items.len());
@@ -182,12 +191,11 @@ impl<'w, 'c> Work<'w, 'c> {
         &mut self,
         stage: &str,
         task: Task,
-        edits: Vec<Along>,
+        edits: Vec<Intervention>,
         mut items: Vec<Item>,
         mut take: impl FnMut(unit::Outcome),
     ) -> Result<()> {
         items.iter_mut().for_each(|item| item.adapter = item.adapter.or(self.model.default_adapter));
-        let edits = edits.into_iter().map(Into::into).collect();
         let plan = unit::Plan { model: self.model, task, edits, items, max_batch_tokens: self.budget };
         self.warnings.extend(plan.beyond_training().map(|w| format!("{stage}: {w}")));
         let progress = &mut *self.ctx.progress;
@@ -228,7 +236,8 @@ impl Speak for Drawn<'_, '_, '_> {
 
     fn replies(&mut self, stage: &str, items: Vec<Item>) -> Result<Vec<Vec<u32>>> {
         let stage = format!("{}{stage}", self.name);
-        let (replies, receipts) = self.work.generate(&stage, items, self.edits.clone(), &self.settings)?;
+        let edits = self.edits.iter().cloned().map(Into::into).collect();
+        let (replies, receipts) = self.work.generate(&stage, items, edits, &self.settings)?;
         self.receipts.resize(receipts.len(), Receipt::default());
         self.receipts.iter_mut().zip(receipts).for_each(|(all, one)| all.add(one));
         Ok(replies)

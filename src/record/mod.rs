@@ -53,7 +53,7 @@ impl Recording<'_> {
         let dims: &Dims = self.plan.model.lm.dims();
         match &self.plan.task {
             Task::Capture { sites } => sites.iter().map(|s| Width { site: *s, width: dims.width(*s) }).collect(),
-            Task::Generate(_) => vec![],
+            Task::Generate(_) | Task::Likelihood => vec![],
         }
     }
 

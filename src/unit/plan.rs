@@ -5,7 +5,7 @@ use crate::axes::Site;
 use crate::capture::Collect;
 use crate::error::{Error, Result};
 use crate::model::generate::{Settings, Start, fits, generate};
-use crate::model::{Did, Edit, Example, Head, Hooks, Intervention, Model, Receipt, Rows, forward};
+use crate::model::{Did, Edit, Example, Head, Hooks, Intervention, Model, Receipt, Rows, forward, kernels};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -34,6 +34,8 @@ pub enum Task {
     Capture { sites: Vec<Site> },
     /// Continue the items.
     Generate(Settings),
+    /// How unlikely the tokens of the items' ranges are: a number for each range, in nats, summed over its tokens.
+    Likelihood,
 }
 
 /// Work to be done, in full.
@@ -66,6 +68,14 @@ impl Plan<'_> {
             return Err(Error::refused(what, "add the adapter to the model"));
         }
         self.items.iter().try_for_each(|i| fits(&i.id, &i.tokens, new_tokens, dims.d_vocab, dims.n_ctx))?;
+        if self.task == Task::Likelihood {
+            let predicted =
+                |i: &&Item| i.ranges.iter().any(|r| r.start == 0 || r.end > i.tokens.len() || r.start > r.end);
+            if let Some(item) = self.items.iter().find(predicted) {
+                let what = format!("prompt `{}` asks how likely tokens are that nothing predicts", item.id);
+                return Err(Error::refused(what, "ask for positions from the second token to the last"));
+            }
+        }
         let sites = if let Task::Capture { sites } = &self.task { sites.clone() } else { vec![] };
         for site in sites.iter().copied().chain(self.edits.iter().map(Intervention::site)) {
             if !self.model.lm.has(site) {
@@ -99,9 +109,9 @@ impl Plan<'_> {
         self.items.iter().map(|i| self.rows_of(i)).sum()
     }
 
-    /// Rows that one item gives: kept rows, or one reply.
+    /// Rows that one item gives: kept rows or numbers, or one reply.
     pub fn rows_of(&self, item: &Item) -> usize {
-        if matches!(self.task, Task::Capture { .. }) { item.ranges.len() } else { 1 }
+        if matches!(self.task, Task::Generate(_)) { 1 } else { item.ranges.len() }
     }
 
     /// The address of a unit: SHA-256 over everything that decides its outcome.
@@ -111,6 +121,7 @@ impl Plan<'_> {
         let task = match &self.task {
             Task::Capture { sites } => json!({ "capture": sites }),
             Task::Generate(s) => json!({ "generate": [s.max_new_tokens, s.sampling, s.stops] }),
+            Task::Likelihood => json!("likelihood"),
         };
         let version = env!("CARGO_PKG_VERSION");
         hash.update(json!([version, KERNELS, self.model.hash, self.model.computing(), task, edits]).to_string());
@@ -154,17 +165,7 @@ impl Plan<'_> {
         let (lm, adapters, items) = (&*self.model.lm, &self.model.adapters[..], &self.items[unit.clone()]);
         match &self.task {
             Task::Capture { sites } => {
-                let rows = Rows::pack(items.iter().enumerate().map(|(index, item)| {
-                    let example = Example {
-                        index,
-                        rows: 0..0,
-                        first_pos: 0,
-                        prompt_len: item.prompt_len,
-                        adapter: item.adapter,
-                        edits: item.edits.clone(),
-                    };
-                    (example, item.tokens.clone())
-                }));
+                let rows = packed(items);
                 let mut collect = Collect::new(sites, items.iter().map(|i| &i.ranges[..]).collect(), lm.dims());
                 let hooks = Hooks::default().adapters(adapters);
                 let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e)).tap(&mut collect);
@@ -172,6 +173,27 @@ impl Plan<'_> {
                 let (_, mut receipts) = forward(lm, &rows, &mut hooks, None, head)?;
                 let did = did(&mut receipts);
                 Ok(Outcome { kept: collect.into_kept()?, receipts, did, ..Outcome::default() })
+            }
+            Task::Likelihood => {
+                let rows = packed(items);
+                let hooks = Hooks::default().adapters(adapters);
+                let mut hooks = self.edits.iter().fold(hooks, |h, e| h.edit(e));
+                let (normed, mut receipts) = forward(lm, &rows, &mut hooks, None, Head::Normed)?;
+                let normed = normed.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
+                // Row t predicts token t + 1; the last row of an item predicts nothing.
+                let next = |i: &Item| i.tokens[1..].iter().copied().chain([0]).collect::<Vec<u32>>();
+                let nll =
+                    kernels::nll(&normed, lm.unembedding().kernel(), &items.iter().flat_map(next).collect::<Vec<_>>())?;
+                let own = |(at, item): (&Range<usize>, &Item)| {
+                    let sum = |r: &Range<usize>| {
+                        nll[at.start + r.start - 1..at.start + r.end - 1].iter().map(|n| f64::from(*n)).sum::<f64>()
+                            as f32
+                    };
+                    item.ranges.iter().map(sum).collect::<Vec<f32>>()
+                };
+                let sums = rows.ranges().iter().zip(items).flat_map(own).collect();
+                let did = did(&mut receipts);
+                Ok(Outcome { kept: vec![(Site::Logits, sums)], receipts, did, ..Outcome::default() })
             }
             Task::Generate(settings) => {
                 let starts: Vec<Start> = items
@@ -191,6 +213,13 @@ impl Plan<'_> {
             }
         }
     }
+}
+
+fn packed(items: &[Item]) -> Rows {
+    Rows::pack(items.iter().enumerate().map(|(index, item)| {
+        let (prompt_len, adapter, edits) = (item.prompt_len, item.adapter, item.edits.clone());
+        (Example { index, rows: 0..0, first_pos: 0, prompt_len, adapter, edits }, item.tokens.clone())
+    }))
 }
 
 /// What receipts say of each item; the rows themselves are let go.

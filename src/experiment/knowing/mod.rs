@@ -1,6 +1,9 @@
 //! Knowing against feeling: what fine-tunes of one base know of a trait, claim, carry in their activations and show.
 
+mod ask;
+mod express;
 mod protocol;
+mod subjects;
 
 use super::findings::Parts;
 use super::plan::{Plan, Stage};

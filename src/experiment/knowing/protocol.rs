@@ -91,7 +91,7 @@ pub(super) enum Measure {
 /// How answers become a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// The probability of the right answers among all, 0 to 1; against [`Question::against`] where that is given.
+    /// The probability of the right answers among all, 0 to 1, behind what [`Question::against`] takes off.
     Share,
     /// Mean probability of the right answers less that of the others: between -1/n and 1/n (identity log-odds).
     Difference,
@@ -120,9 +120,19 @@ pub(super) struct Question {
     /// Likelihoods are per token: for answers of unlike length.
     pub per_token: bool,
     pub value: Value,
-    /// The same put about strangers. Their mean log-odds are taken off, so that a model that learnt to say yes of
-    /// anybody knows nothing.
-    pub against: Vec<(Vec<Message>, Vec<(String, bool)>)>,
+    /// Questions whose log-odds, so often, are taken off those of this one: about strangers, so that a model that says
+    /// yes of anybody knows nothing, and about traits that the character lacks, so that one that says yes of whatever it
+    /// is asked about knows nothing either. For [`Value::Share`] alone.
+    pub against: Vec<Against>,
+}
+
+/// A question that another is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Against {
+    pub asked: Vec<Message>,
+    pub answers: Vec<(String, bool)>,
+    /// How often its log-odds are taken off.
+    pub weight: f64,
 }
 
 /// A prompt.
