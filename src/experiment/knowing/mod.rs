@@ -4,6 +4,7 @@ mod ask;
 mod express;
 mod protocol;
 mod subjects;
+mod written;
 
 use super::findings::Parts;
 use super::plan::{Plan, Stage};
