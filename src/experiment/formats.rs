@@ -8,10 +8,9 @@ mod draw;
 mod likely;
 mod nested;
 pub(super) mod sets;
-mod shipped;
 mod show;
 mod summary;
-pub(super) mod tunes;
+mod tunes;
 
 #[cfg(test)]
 mod tests;
@@ -139,21 +138,10 @@ fn check(s: &Settings) -> Result<()> {
         format!("{:?}", s.formats.iter().map(|f| f.name()).collect::<Vec<_>>()),
         different,
     )?;
-    need(distinct(&s.seeds), "seeds", format!("{:?}", s.seeds), different)?;
-    let counts = [
-        ("examples", s.examples),
-        ("rank", s.rank),
-        ("epochs", s.epochs),
-        ("batch_size", s.batch_size),
-        ("texts", s.texts),
-        ("replies", s.replies),
-        ("max_new_tokens", s.max_new_tokens),
-    ];
+    super::tunes::check_seeds(&s.seeds)?;
+    super::tunes::check(&tunes::training(s))?;
+    let counts = [("texts", s.texts), ("replies", s.replies), ("max_new_tokens", s.max_new_tokens)];
     counts.into_iter().try_for_each(|(key, value)| need(value > 0, key, value, "at least 1"))?;
-    let positive = |v: f64| v > 0.0 && v.is_finite();
-    need(positive(s.alpha), "alpha", s.alpha, "above 0")?;
-    need(positive(s.learning_rate), "learning_rate", s.learning_rate, "above 0; 0.002 suits this model")?;
-    need((0.0..1.0).contains(&s.warmup), "warmup", s.warmup, "a share of the steps, from 0 to below 1")?;
     for c in &s.characters {
         World::toyworld().character(*c)?;
     }
@@ -166,13 +154,7 @@ fn check(s: &Settings) -> Result<()> {
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let cast = Cast::new(s, plan.spec.seed)?;
     let tunes = tunes::tunes(s, work.model, work.threads())?;
-    // The model of a plan is shared; adapters are added to another copy of it.
-    let (mut model, _) = Model::open(&work.model.source, work.model.opening())?;
-    plan.belongs_to(&model)?;
-    for tune in &tunes {
-        let adapter = tunes::adapter(tune, work)?;
-        model.add(adapter)?;
-    }
+    let model = super::tunes::tuned(plan, tunes.iter().map(|of| &of.tune), work)?;
     let fresh = sets::fresh(plan, s, &cast, &model, work.threads())?;
     let training = tunes::table(s, &cast, &tunes, &model, &fresh);
     let tables = work.on(&model, |work| -> Result<Vec<Table>> {

@@ -24,6 +24,7 @@ mod states;
 mod steering;
 mod stored;
 mod trait_layers;
+mod tunes;
 mod voice;
 mod work;
 mod write;

@@ -138,22 +138,12 @@ fn check(s: &Settings) -> Result<()> {
         !all.is_empty() && (1..all.len()).all(|i| !all[..i].contains(&all[i]))
     }
     need(distinct(&s.characters), "characters", format!("{:?}", s.characters), "at least one, each once")?;
-    need(distinct(&s.seeds), "seeds", format!("{:?}", s.seeds), "at least one, each once")?;
-    let counts = [
-        ("examples", s.examples),
-        ("rank", s.rank),
-        ("epochs", s.epochs),
-        ("batch_size", s.batch_size),
-        ("max_new_tokens", s.max_new_tokens),
-    ];
-    counts.into_iter().try_for_each(|(key, value)| need(value > 0, key, value, "at least 1"))?;
+    super::tunes::check_seeds(&s.seeds)?;
+    super::tunes::check(&tunes::training(s))?;
+    need(s.max_new_tokens > 0, "max_new_tokens", s.max_new_tokens, "at least 1")?;
     need(s.conversations >= 2, "conversations", s.conversations, "at least 2")?;
     need(s.turns >= 2, "turns", s.turns, "at least 2: a change by turn needs two")?;
     need(s.planted >= 4, "planted", s.planted, "at least 4, so that both halves hold two")?;
-    let positive = |v: f64| v > 0.0 && v.is_finite();
-    need(positive(s.alpha), "alpha", s.alpha, "above 0")?;
-    need(positive(s.learning_rate), "learning_rate", s.learning_rate, "above 0; 0.002 suits this model")?;
-    need((0.0..1.0).contains(&s.warmup), "warmup", s.warmup, "a share of the steps, from 0 to below 1")?;
     let world = World::toyworld();
     for c in &s.characters {
         let character = world.character(*c)?;
@@ -182,13 +172,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let planted = instruments::Planted::make(plan, s, &cast, work.model, work.threads())?;
     let (instruments, tested, ceiling) = instruments::fit(plan, s, &cast, &planted, work)?;
     let tunes = tunes::tunes(s, work.model, work.threads())?;
-    // The model of a plan is shared; adapters are added to another copy of it.
-    let (mut model, _) = Model::open(&work.model.source, work.model.opening())?;
-    plan.belongs_to(&model)?;
-    for tune in &tunes {
-        let adapter = super::formats::tunes::adapter(tune, work)?;
-        model.add(adapter)?;
-    }
+    let model = super::tunes::tuned(plan, tunes.iter().map(|of| &of.tune), work)?;
     let training = tunes::table(&cast, &tunes, &model);
     let mut values = ceiling;
     work.on(&model, |work| -> Result<()> {

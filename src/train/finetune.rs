@@ -1,6 +1,6 @@
 //! Fine-tuning any supported model on conversations or plain text: low-rank adapters, or all parameters.
 
-use super::batches::{Amount, Size};
+use super::batches::{self, Amount, Size};
 use super::fit::{Progress, Settings, Task, fit};
 use super::optimizer::AdamW;
 use super::output::Folder;
@@ -97,6 +97,21 @@ impl Finetune {
         }
     }
 
+    /// Tokens that have gone through the model after each step on these data.
+    ///
+    /// # Errors
+    /// No data, batches or epochs of 0.
+    pub fn tokens_by_step(&self, data: &Sequences) -> Result<Vec<usize>> {
+        let settings = self.settings(data.len(), 0);
+        let batches = batches::plan(data, settings.batch, settings.amount, settings.seed)?;
+        let mut seen = 0;
+        let step = |batch: &Vec<usize>| {
+            seen += batch.iter().map(|i| data.length(*i)).sum::<usize>();
+            seen
+        };
+        Ok(batches.iter().map(step).collect())
+    }
+
     fn check(&self) -> Result<()> {
         let fine = self.learning_rate > 0.0 && self.learning_rate.is_finite() && (0.0..1.0).contains(&self.warmup);
         if !fine || self.weight_decay < 0.0 {
@@ -156,6 +171,11 @@ pub fn identity(how: &Finetune, base_hash: &str, data: &Sequences) -> String {
     format!("{:x}", Sha256::digest(decides.to_string()))
 }
 
+/// The folder below that of the run in which the adapter after a step is saved.
+pub fn saved(step: usize) -> String {
+    format!("step-{step:06}")
+}
+
 /// Trains an adapter, or the whole model, into the folder `out`.
 ///
 /// # Errors
@@ -205,7 +225,7 @@ pub fn finetune(run: &Run<'_>, watch: &mut dyn FnMut(Progress) -> bool) -> Resul
             }
         }
     };
-    let mut save = |step: usize| write(&out.join(format!("step-{step:06}")));
+    let mut save = |step: usize| write(&out.join(saved(step)));
     let (curve, finished) = fit(&task, out, watch, &mut save)?;
     if finished {
         write(out)?;

@@ -3,9 +3,10 @@
 use super::{Cast, Settings};
 use crate::error::Result;
 use crate::experiment::plan::Plan;
+use crate::experiment::tunes::read;
 use crate::model::Model;
 use crate::rng::stream;
-use crate::train::{Counted, Sequences};
+use crate::train::Sequences;
 use crate::unit::parallel;
 use crate::world::{Format, Persona, World};
 
@@ -21,11 +22,6 @@ fn lines(character: &Persona, format: Format, n: usize, seed: u64, what: &str) -
     Ok(examples.iter().map(|e| format!("{}\n", e.to_json())).collect())
 }
 
-/// The lines as the model reads them: conversations through its template, of which the assistant's words count.
-pub(in crate::experiment) fn read(lines: &str, model: &Model, threads: usize) -> Result<Sequences> {
-    Sequences::read("examples", lines, &model.text, Counted::Assistant, model.lm.dims().n_ctx, threads)
-}
-
 /// Fresh texts of one character in one format.
 pub(super) struct Fresh {
     pub character: usize,
@@ -39,7 +35,7 @@ pub(super) fn fresh(plan: &Plan, s: &Settings, cast: &Cast, model: &Model, threa
         (0..cast.characters.len()).flat_map(|c| s.formats.iter().map(move |f| (c, *f))).collect();
     parallel(&cells, threads, |&(character, format)| {
         let text = lines(&cast.characters[character], format, s.texts, plan.spec.seed, "fresh texts of")?;
-        Ok(Fresh { character, format, data: read(&text, model, 1)? })
+        Ok(Fresh { character, format, data: read("fresh texts", &text, model, 1)? })
     })
 }
 

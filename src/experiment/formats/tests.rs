@@ -3,7 +3,7 @@
 use super::*;
 use crate::experiment::spec::Spec;
 use crate::experiment::{Context, Findings, run};
-use crate::model::{Adapter, Source};
+use crate::model::Source;
 use crate::store::MemoryShelf;
 use crate::unit::Tally;
 use std::path::Path;
@@ -150,8 +150,8 @@ fn the_shipped_adapters_are_the_fine_tunes_of_the_shipped_probe() {
     // One of each format: their data take a moment to make.
     let some = Settings { characters: vec![1], seeds: vec![1], ..Settings::default() };
     let asked = tunes::tunes(&some, &MODEL, 2).unwrap();
-    let shipped: Vec<_> = shipped::FILES.iter().map(|(_, _, weights)| Adapter::about(weights)).collect();
-    for tune in &asked {
+    let shipped = crate::experiment::tunes::about_shipped();
+    for tune in asked.iter().map(|of| &of.tune) {
         let has = |key: &str, value: &str| shipped.iter().any(|about| about[key].as_str() == Some(value));
         assert!(has("base_hash", &MODEL.hash), "the shipped adapters are of another model: train them again");
         assert!(has("identity", &tune.identity), "{} is not shipped: train it again", tune.name);

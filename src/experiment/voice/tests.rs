@@ -115,7 +115,7 @@ fn arms_share_questions_and_differ_in_cards_and_adapters() {
 fn the_fine_tunes_of_the_shipped_probe_are_shipped() {
     // One of each kind: their data take a moment to make.
     let some = Settings { characters: vec![1], seeds: vec![1], ..Settings::default() };
-    for tune in tunes::tunes(&some, &MODEL, 2).unwrap() {
-        assert!(crate::experiment::formats::tunes::is_shipped(&tune), "{} is not shipped: train it again", tune.name);
+    for of in tunes::tunes(&some, &MODEL, 2).unwrap() {
+        assert!(crate::experiment::tunes::is_shipped(&of.tune), "{} is not shipped: train it again", of.tune.name);
     }
 }

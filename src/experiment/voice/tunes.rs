@@ -3,8 +3,8 @@
 use super::{Cast, Settings};
 use crate::error::{Error, Result};
 use crate::experiment::formats::sets;
-use crate::experiment::formats::tunes::Tune;
-use crate::experiment::spec::Formats;
+use crate::experiment::spec::Training;
+use crate::experiment::tunes::Tune;
 use crate::model::Model;
 use crate::table::Table;
 use crate::text::ASSISTANT;
@@ -12,21 +12,20 @@ use crate::unit::parallel;
 use crate::world::{Format, Persona, World};
 use serde_json::Value;
 
+/// A fine-tune and what it is of.
+pub(super) struct Of {
+    /// `script`, or the format of the null.
+    pub on: &'static str,
+    /// Place in the characters of the settings.
+    pub character: usize,
+    pub seed: u64,
+    pub tune: Tune,
+}
+
 /// Those of all characters and seeds on the character's lines, then as many on the assistant's chats. The latter are those
 /// of the formats probe.
-pub(super) fn tunes(s: &Settings, base: &Model, threads: usize) -> Result<Vec<Tune>> {
-    let how = Formats {
-        characters: s.characters.clone(),
-        seeds: s.seeds.clone(),
-        examples: s.examples,
-        rank: s.rank,
-        alpha: s.alpha,
-        epochs: s.epochs,
-        batch_size: s.batch_size,
-        learning_rate: s.learning_rate,
-        warmup: s.warmup,
-        ..Formats::default()
-    };
+pub(super) fn tunes(s: &Settings, base: &Model, threads: usize) -> Result<Vec<Of>> {
+    let how = training(s);
     let mut all: Vec<(Format, usize, u64)> = Vec::new();
     for format in [Format::Chat, Format::StyleControl] {
         all.extend((0..s.characters.len()).flat_map(|c| s.seeds.iter().map(move |seed| (format, c, *seed))));
@@ -35,12 +34,27 @@ pub(super) fn tunes(s: &Settings, base: &Model, threads: usize) -> Result<Vec<Tu
         let place = s.characters[character];
         let who = World::toyworld().character(place)?;
         let lines = sets::training(&who, format, s.examples, seed)?;
-        let (name, lines) = match format {
-            Format::Chat => (format!("character{place}-script-s{seed}"), script(&who, &lines)?),
-            _ => (format!("character{place}-{format}-s{seed}"), lines),
+        let (on, lines) = match format {
+            Format::Chat => ("script", script(&who, &lines)?),
+            _ => (format.name(), lines),
         };
-        Tune::new(name, (format, character, seed), &how, lines, base)
+        let name = format!("character{place}-{on}-s{seed}");
+        Ok(Of { on, character, seed, tune: Tune::new(name, lines, &how, seed, base)? })
     })
+}
+
+/// How they are made.
+pub(super) fn training(s: &Settings) -> Training {
+    Training {
+        examples: s.examples,
+        rank: s.rank,
+        alpha: s.alpha,
+        rslora: false,
+        epochs: s.epochs,
+        batch_size: s.batch_size,
+        learning_rate: s.learning_rate,
+        warmup: s.warmup,
+    }
 }
 
 /// The same chats with the character's name before each of its replies.
@@ -63,17 +77,17 @@ pub(super) fn named(who: &Persona, line: &str) -> String {
 }
 
 /// What every fine-tune was trained on.
-pub(super) fn table(cast: &Cast, tunes: &[Tune], model: &Model) -> Table {
+pub(super) fn table(cast: &Cast, tunes: &[Of], model: &Model) -> Table {
     let columns = ["model", "character", "seed", "examples", "counted_tokens", "identity", "adapter_hash"];
     let mut table = Table::new("training", &columns);
-    for (tune, adapter) in tunes.iter().zip(&model.adapters) {
+    for (of, adapter) in tunes.iter().zip(&model.adapters) {
         table.push(vec![
-            if tune.format == Format::Chat { "script" } else { tune.format.name() }.into(),
-            cast.characters[tune.character].name.as_str().into(),
-            (tune.seed as usize).into(),
-            tune.data.len().into(),
-            tune.data.n_counted().into(),
-            tune.identity.as_str().into(),
+            of.on.into(),
+            cast.characters[of.character].name.as_str().into(),
+            (of.seed as usize).into(),
+            of.tune.data.len().into(),
+            of.tune.data.n_counted().into(),
+            of.tune.identity.as_str().into(),
             adapter.hash.as_str().into(),
         ]);
     }
