@@ -157,8 +157,11 @@ pub(crate) fn normal_quantile(p: f64) -> f64 {
 }
 
 /// The standard normal distribution function from the series
-/// 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...), which converges for every x.
-fn normal_cdf(x: f64) -> f64 {
+/// 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...), which converges for every x; good to about 1e-15, so 0 and 1 far out.
+pub(crate) fn normal_cdf(x: f64) -> f64 {
+    if x.abs() > 9.0 {
+        return if x < 0.0 { 0.0 } else { 1.0 };
+    }
     let (mut term, mut sum, mut k) = (x, x, 1.0);
     while term.abs() > 1e-17 * sum.abs() {
         k += 2.0;

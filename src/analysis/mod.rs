@@ -13,6 +13,7 @@ pub mod dose;
 pub mod drift;
 pub mod hidden;
 pub mod interval;
+pub mod knowing;
 pub mod map;
 pub mod nulls;
 pub mod pca;

@@ -17,6 +17,12 @@ pub fn t_quantile(p: f64, df: f64) -> f64 {
     (lo + hi) / 2.0
 }
 
+/// The chance of a value at least as far from 0 as `t`, on either side. `df` below 1 counts as 1; 1 for a `t` that is no number.
+pub fn two_sided_p(t: f64, df: f64) -> f64 {
+    let df = df.max(1.0);
+    if t.is_nan() { 1.0 } else { incomplete_beta(df / (df + t * t), df / 2.0, 0.5) }
+}
+
 /// The share of the distribution below a `t` that is not negative.
 fn below(t: f64, df: f64) -> f64 {
     1.0 - incomplete_beta(df / (df + t * t), df / 2.0, 0.5) / 2.0
@@ -68,6 +74,17 @@ pub(crate) fn ln_gamma(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chance_of_a_quantile_is_the_one_it_was_asked_for() {
+        for df in [1.0, 2.0, 7.3, 40.0] {
+            assert!((two_sided_p(t_quantile(0.975, df), df) - 0.05).abs() < 1e-9);
+        }
+        // Cauchy: 1 - 2 atan(1) / pi. Far out the chance is small, not 0; everything is as far as 0.
+        assert!((two_sided_p(-1.0, 1.0) - 0.5).abs() < 1e-12);
+        assert!((0.0..1e-12).contains(&two_sided_p(1e4, 8.0)) && two_sided_p(1e4, 8.0) > 0.0);
+        assert_eq!((two_sided_p(0.0, 5.0), two_sided_p(f64::NAN, 5.0)), (1.0, 1.0));
+    }
 
     #[test]
     fn quantiles_are_those_of_the_tables() {

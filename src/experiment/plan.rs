@@ -120,6 +120,11 @@ impl Plan {
         self.forecast(name, model, Task::Capture { sites: self.sites.clone() }, items, 4 * width, at_most)
     }
 
+    /// The stage that asks how likely ranges of these items are.
+    pub(super) fn likelihoods(&self, name: &str, model: &Model, items: Vec<Item>) -> Stage {
+        self.forecast(name, model, Task::Likelihood, items, 4, false)
+    }
+
     /// The stage that continues these items.
     pub(super) fn replies(
         &self,

@@ -66,7 +66,7 @@ impl Persona {
         self.traits.has(id)
     }
 
-    pub(super) fn invented(name: &str, traits: TraitSet, hazard: f64) -> Persona {
+    pub fn invented(name: &str, traits: TraitSet, hazard: f64) -> Persona {
         Persona { name: name.into(), traits, role: None, place: None, hazard, group: Exposure::InContext }
     }
 }

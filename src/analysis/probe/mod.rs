@@ -17,6 +17,7 @@ mod shrink;
 mod solver;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use choose::{Chosen, Inner, choose, inner};
 pub use design::Design;
@@ -26,3 +27,4 @@ pub use method::{Fitter, Method, Part, Probe, Regular, Settings};
 pub use plan::{Judging, Level, Plan};
 pub use shrink::Shrinkage;
 pub use solver::{Closeness, Fitted, Problem, solve};
+pub use transfer::{Fitted as FittedOn, Tried, transfer};

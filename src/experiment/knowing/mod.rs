@@ -1,23 +1,147 @@
 //! Knowing against feeling: what fine-tunes of one base know of a trait, claim, carry in their activations and show.
+//!
+//! The base (0) and the base under a persona card (1) are the anchors of every measure. Directions are fitted on the base
+//! alone; all models read and answer the same, in one batch.
 
 mod ask;
+mod axis;
+mod course;
+mod directions;
 mod express;
+mod latent;
+mod measures;
+mod models;
 mod protocol;
+mod rows;
 mod subjects;
+mod summary;
+mod told;
+mod world;
 mod written;
 
 use super::findings::Parts;
-use super::plan::{Plan, Stage};
+use super::plan::{Plan, Stage, need, out_of_range};
 use super::spec::Knowing as Settings;
-use super::work::Work;
-use crate::error::Result;
-use crate::model::Model;
+use super::work::{Work, drawing};
+use crate::analysis::knowing::{Options, Thresholds, knowing};
+use crate::axes::Pick;
+use crate::error::{Error, Result};
+use crate::model::{Model, Source};
+use directions::Directions;
+use measures::Asking;
+use models::Wanted;
+use protocol::Protocol;
+use subjects::{Subject, Tuned, subjects};
 
-/// The stages and their sizes.
-pub(super) fn forecast(_plan: &Plan, _s: &Settings, _model: &Model) -> Result<Vec<Stage>> {
-    Ok(vec![])
+/// What is measured, in words.
+fn protocol(plan: &Plan, s: &Settings, model: &Model) -> Result<Protocol> {
+    match (&s.world, &s.protocol) {
+        (Some(world), None) => {
+            if model.source != Source::toyworld() {
+                let what = format!("`settings.world` is of the embedded model, and the model is {}", model.name);
+                return Err(Error::refused(what, "write the protocol out under [settings.protocol]"));
+            }
+            world::protocol(world, s.passages, plan.spec.seed)
+        }
+        (None, Some(w)) => written::protocol(w, s.passages, &plan.spec.dir, model),
+        _ => {
+            let found = if s.world.is_some() { "both" } else { "neither" };
+            Err(out_of_range("settings", format!("has {found}"), "one of [settings.world] and [settings.protocol]"))
+        }
+    }
 }
 
-pub(super) fn run(_plan: &Plan, _s: &Settings, _work: &mut Work<'_, '_>) -> Result<Parts> {
-    Ok(Parts::default())
+fn asking(plan: &Plan, s: &Settings, model: &Model) -> Result<Asking> {
+    Ok(Asking {
+        samples: s.samples,
+        drawing: drawing(model, s.temperature, s.max_new_tokens)?,
+        seed: plan.spec.seed,
+        known: s.known,
+        latent: measures::place(s.latent),
+        sites: plan.sites.clone(),
+    })
+}
+
+fn check(s: &Settings) -> Result<()> {
+    let counts = [("passages", s.passages), ("samples", s.samples), ("max_new_tokens", s.max_new_tokens)];
+    counts.into_iter().try_for_each(|(key, value)| need(value > 0, key, value, "at least 1"))?;
+    need(s.passages >= 10, "passages", s.passages, "at least 10, so that some can be held out")?;
+    Thresholds { high: s.high, low: s.low }.check()?;
+    super::tunes::check(&s.training)?;
+    super::tunes::check_seeds(&s.seeds)?;
+    need(s.known > 0.0 && s.known <= 1.0, "known", s.known, "above 0 and at most 1, which leaves nothing out")?;
+    let picks = [Pick::LastPrompt, Pick::MeanResponse];
+    need(picks.contains(&s.latent), "latent", s.latent, "last_prompt or mean_response")
+}
+
+/// The stages and their sizes.
+pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<Stage>> {
+    check(s)?;
+    let protocol = protocol(plan, s, model)?;
+    let wanted = models::wanted(plan, s, &protocol, model, 1)?;
+    let all = everybody(&protocol, &wanted);
+    let how = asking(plan, s, model)?;
+    let training = Stage {
+        name: "fine-tunes that are not there yet".into(),
+        units: wanted.iter().filter(|w| w.made().is_some()).count(),
+        rows: 0,
+        tokens: wanted.iter().filter_map(|w| w.made()).map(|t| t.data.n_tokens() * t.how.epochs).sum(),
+        bytes: 0,
+        at_most: true,
+    };
+    let put = express::all(&protocol, &all, s.samples);
+    let mut prompts = express::items(&protocol, &all, &put, model, plan.spec.seed)?;
+    let (mut questions, _) = ask::items(&protocol, &all, &ask::all(&protocol, &all), model)?;
+    // Before there are adapters, everything goes to the base: as much, and as long.
+    prompts.iter_mut().chain(&mut questions.items).for_each(|i| i.adapter = None);
+    let last = |i: &crate::unit::Item| {
+        let n = i.tokens.len();
+        crate::unit::Item { ranges: std::iter::once(n - 1..n).collect(), ..i.clone() }
+    };
+    let carried: Vec<crate::unit::Item> = prompts.iter().map(last).collect();
+    Ok(vec![
+        training,
+        plan.replies("enacted replies", model, rows::enacting(&protocol, model, plan.spec.seed)?, how.drawing.clone(), true),
+        plan.likelihoods("questions", model, questions.items),
+        plan.replies("replies", model, prompts, how.drawing, true),
+        plan.captures("carried", model, carried, true),
+    ])
+}
+
+fn everybody(protocol: &Protocol, wanted: &[Wanted]) -> Vec<Subject> {
+    let tuned: Vec<Tuned> = wanted.iter().map(|w| w.tuned.clone()).collect();
+    subjects(protocol, &tuned)
+}
+
+pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
+    let protocol = protocol(plan, s, work.model)?;
+    let wanted = models::wanted(plan, s, &protocol, work.model, work.threads())?;
+    let how = asking(plan, s, work.model)?;
+    let sets = rows::sets(&protocol, &plan.sites, (&how.drawing, plan.spec.seed), work)?;
+    let seeded = (plan.spec.seed, work.threads());
+    let directions = Directions::fit(&protocol, &sets, &plan.sites, (s.site, s.latent), seeded)?;
+    let told = told::apart(&directions, s.latent);
+    let model = models::assembled(plan, &wanted, work)?;
+    let all = everybody(&protocol, &wanted);
+    let options = Options {
+        thresholds: Thresholds { high: s.high, low: s.low },
+        site: None,
+        planned: None,
+        resamples: s.resamples,
+        seed: plan.spec.seed,
+    };
+    let found = work.on(&model, |work| measures::measure("", (&protocol, &all), &directions, &how, work))?;
+    let known = knowing(&found.rows, &options)?;
+    let mut parts = Parts { warnings: known.warnings.clone(), ..Parts::default() };
+    parts.warnings.extend(told.warning.clone());
+    parts.tables.push(measures::table(&found.rows));
+    parts.tables.extend(known.tables());
+    parts.tables.extend(directions.tables.iter().cloned());
+    parts.tables.push(told.table);
+    if s.course.save_every > 0 {
+        parts.tables.extend(course::course(s, &protocol, &wanted, &directions, (&how, &options), work)?);
+    }
+    parts.vectors = directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
+    parts.summary = summary::summary(&parts.tables);
+    Ok(parts)
 }

@@ -2,8 +2,7 @@
 
 use super::super::{Data, plans};
 use super::Found;
-use crate::analysis::placed::Placed;
-use crate::analysis::probe::{Judged, Judging, Method, Plan, Settings, cosine, judge};
+use crate::analysis::probe::{FittedOn, Judged, Judging, Method, Plan, Settings, judge, transfer};
 use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::table::{Cell, Table};
@@ -56,36 +55,24 @@ struct Set<'a> {
 }
 
 fn pairs(site: Site, methods: &[Method], sets: &[Set]) -> Result<Vec<Vec<Cell>>> {
+    if let Some(other) = sets.iter().find(|s| s.rows.ncols() != sets[0].rows.ncols()) {
+        let (found, expected) = (vec![other.rows.ncols()], vec![sets[0].rows.ncols()]);
+        return Err(Error::Shape { place: other.name.into(), name: site.to_string(), found, expected });
+    }
     let mut lines = Vec::new();
     for method in methods {
-        let of = |s: &Set| s.judged.iter().find(|j| j.method == *method).cloned();
-        for from in sets {
-            for to in sets {
-                let (Some(fitted), Some(theirs)) = (of(from), of(to)) else { continue };
-                if from.rows.ncols() != to.rows.ncols() {
-                    let (found, expected) = (vec![to.rows.ncols()], vec![from.rows.ncols()]);
-                    return Err(Error::Shape { place: to.name.into(), name: site.to_string(), found, expected });
-                }
-                let scores = if from.name == to.name {
-                    fitted.held_out.clone()
-                } else {
-                    let project = |r: ndarray::ArrayView1<f32>| {
-                        r.iter().zip(&fitted.probe.weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>()
-                    };
-                    to.rows.rows().into_iter().map(project).collect()
-                };
-                let groups = &to.plan.groups;
-                // Other rows had no part in the direction.
-                let factor = if from.name == to.name { fitted.widened } else { 1.0 };
-                let placed = Placed::new(&scores, &to.plan.labels(), &groups.of_row, groups.names.len());
-                let placed = placed.map(|p| p.widened(factor));
-                let i = placed.as_ref().and_then(Placed::interval);
-                let mut line: Vec<Cell> = vec![site.to_string().into(), method.name().into()];
-                line.extend([from.name.into(), to.name.into(), placed.map(|p| p.auroc).into()]);
-                line.extend([i.map(|i| i.lo).into(), i.map(|i| i.hi).into(), scores.len().into()]);
-                line.push(cosine(&fitted.probe.weights, &theirs.probe.weights).into());
-                lines.push(line);
-            }
+        let of = |s: &'_ Set<'_>| s.judged.iter().position(|j| j.method == *method);
+        let having: Vec<(&Set, usize)> = sets.iter().filter_map(|s| Some((s, of(s)?))).collect();
+        let fitted: Vec<FittedOn> = having
+            .iter()
+            .map(|h| FittedOn { rows: h.0.rows.view(), plan: h.0.plan, judged: &h.0.judged[h.1] })
+            .collect();
+        for t in transfer(&fitted) {
+            let i = t.interval;
+            let mut line: Vec<Cell> = vec![site.to_string().into(), method.name().into()];
+            line.extend([having[t.from].0.name.into(), having[t.to].0.name.into(), t.auroc.into()]);
+            line.extend([i.map(|i| i.lo).into(), i.map(|i| i.hi).into(), t.n.into(), t.cosine.into()]);
+            lines.push(line);
         }
     }
     Ok(lines)
