@@ -7,6 +7,7 @@ mod analyze;
 mod bench;
 mod capture;
 mod chatting;
+mod compare;
 mod converse;
 mod convert;
 mod doctor;
@@ -48,6 +49,7 @@ const EXAMPLES: &str = "Examples:
   personascope demo                                     all shipped experiments on the embedded model, with a report
   personascope check probes/steering.toml               what a run would do, before it does it
   personascope run probes/steering.toml --out mine      one experiment, into a folder of its own
+  personascope compare probes/recipes/c3po.toml --out c3po    what fine-tunes know of a trait, and what they show
   personascope capture --prompts p.jsonl --sites resid_post.all --pick mean_response --out acts
   personascope generate --prompts p.jsonl --max-new-tokens 40 --temperature 1 --seed 7 > replies.jsonl
   personascope finetune --data chats.jsonl --out mine                        a LoRA adapter, for --adapter mine=mine
@@ -71,6 +73,8 @@ enum Command {
     Run(study::RunArgs),
     /// Say what a probe file would run: every setting, rows and bytes
     Check(study::CheckArgs),
+    /// Compare a base with its fine-tunes: what they know, claim, carry and show of a trait
+    Compare(compare::CompareArgs),
     /// Keep activations of prompts
     Capture(Box<capture::CaptureArgs>),
     /// Join the parts of a capture that was dealt out
@@ -182,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => study::demo(args),
         Command::Run(args) => study::run(args),
         Command::Check(args) => study::check(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Capture(args) => capture::capture(*args),
         Command::Moments(args) => moments::moments(args),
         Command::CaptureMerge(args) => capture::capture_merge(args),

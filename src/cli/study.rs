@@ -6,7 +6,7 @@ use super::out::say;
 use super::progress::Bar;
 use super::{ComputingArgs, WorkArgs, read_text};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Spec};
+use crate::experiment::{self, Context, Exports, Findings, Plan, SHIPPED, Set, Spec};
 use crate::model::{Model, Opening};
 use crate::store::{FolderShelf, create_dir, write_atomic};
 use crate::unit::Tally;
@@ -28,12 +28,40 @@ pub struct DemoArgs {
     work: WorkArgs,
 }
 
+/// What is changed of a probe file for one run.
+#[derive(clap::Args, Clone)]
+pub struct SetArgs {
+    /// Another model than that of the file
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Another value of a key of the file, as TOML: settings.samples=1, settings.data[0].file='"a.jsonl"'; may be given
+    /// several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl SetArgs {
+    /// Reads a probe file with the changes.
+    pub fn read(&self, path: &Path) -> Result<Spec> {
+        let mut sets = self.sets.iter().map(|s| Set::parse(s)).collect::<Result<Vec<Set>>>()?;
+        sets.extend(self.model.as_deref().map(Set::model));
+        Spec::parse_with(&path.display().to_string(), &read_text(path)?, &sets)
+    }
+
+    /// The options again, for a command line.
+    pub fn as_typed(&self) -> String {
+        let model = self.model.iter().map(|m| format!(" --model {m}"));
+        model.chain(self.sets.iter().map(|s| format!(" --set '{s}'"))).collect()
+    }
+}
+
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   personascope run probes/steering.toml --out mine     mine/notebooks-data/steering, mine/figures/steering*
   personascope run probes/*.toml                       into ./notebooks-data and ./figures
   personascope run probes/drift.toml --adapter warm=adapters/warm --out warm     the model with a LoRA adapter
   personascope run probes/drift.toml --random-weights 1 --out null               a model that was never trained
+  personascope run probes/drift.toml --set settings.conversations=4 --out small   another value of a key of the file
 
 Interrupted, the same command goes on where it was: finished units are kept in DIR/.personascope.")]
 pub struct RunArgs {
@@ -46,6 +74,8 @@ pub struct RunArgs {
     /// Figures as SVG alone, without PDF and PNG
     #[arg(long)]
     svg_only: bool,
+    #[command(flatten)]
+    set: SetArgs,
     #[command(flatten)]
     adapters: AdapterArgs,
     #[command(flatten)]
@@ -64,6 +94,8 @@ pub struct CheckArgs {
     #[arg(value_name = "PROBE.toml")]
     probe: PathBuf,
     #[command(flatten)]
+    set: SetArgs,
+    #[command(flatten)]
     adapters: AdapterArgs,
     #[command(flatten)]
     computing: ComputingArgs,
@@ -71,9 +103,14 @@ pub struct CheckArgs {
 
 pub fn check(args: CheckArgs) -> Result<bool> {
     args.adapters.at_most_one()?;
-    let spec = Spec::parse(&args.probe.display().to_string(), &read_text(&args.probe)?)?;
+    let spec = args.set.read(&args.probe)?;
     let model = args.adapters.load(&spec.model, args.computing.opening()?)?;
-    let mut described = Plan::resolve(spec, &model)?.describe();
+    let plan = Plan::resolve(spec, &model)?;
+    let mut described = plan.describe();
+    let notes = experiment::before(&plan);
+    if !notes.is_empty() {
+        described["notes"] = notes.into();
+    }
     args.adapters.chat.describe(&model.text, &mut described);
     say!("{}", serde_json::to_string_pretty(&described).unwrap_or_default());
     Ok(true)
@@ -81,17 +118,31 @@ pub fn check(args: CheckArgs) -> Result<bool> {
 
 pub fn run(args: RunArgs) -> Result<bool> {
     args.adapters.at_most_one()?;
-    let read = |path: &PathBuf| Spec::parse(&path.display().to_string(), &read_text(path)?);
     // All files are read before the first is run: a mistake in the last one costs nothing.
-    let specs = args.probes.iter().map(read).collect::<Result<Vec<Spec>>>()?;
-    let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
-    study(specs, &args.out, exports, &args.adapters, args.computing.opening()?, args.work)?;
+    let specs = args.probes.iter().map(|path| args.set.read(path)).collect::<Result<Vec<Spec>>>()?;
+    let running = Running {
+        out: &args.out,
+        layout: Layout::Folders,
+        exports: if args.svg_only { Exports::SVG } else { Exports::ALL },
+        adapters: &args.adapters,
+        opening: args.computing.opening()?,
+        work: args.work,
+    };
+    study(specs, &running)?;
     Ok(true)
 }
 
 pub fn demo(args: DemoArgs) -> Result<bool> {
     let specs = SHIPPED.iter().map(|(stem, text)| Spec::parse(&format!("{stem}.toml"), text)).collect::<Result<_>>()?;
-    let found = study(specs, &args.out, Exports::SVG, &AdapterArgs::default(), args.computing.opening()?, args.work)?;
+    let running = Running {
+        out: &args.out,
+        layout: Layout::Folders,
+        exports: Exports::SVG,
+        adapters: &AdapterArgs::default(),
+        opening: args.computing.opening()?,
+        work: args.work,
+    };
+    let found = study(specs, &running)?;
     let report = args.out.join("report.html");
     let again = |stem: &str| format!("personascope run probes/{stem}.toml --out DIR");
     let page = experiment::report("personascope: the shipped probes", &found, &again);
@@ -100,15 +151,28 @@ pub fn demo(args: DemoArgs) -> Result<bool> {
     Ok(true)
 }
 
+/// Where tables and figures of a run go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `notebooks-data/STEM/` and `figures/`.
+    Folders,
+    /// All into the folder itself.
+    Flat,
+}
+
+/// How specs are run.
+pub struct Running<'a> {
+    pub out: &'a Path,
+    pub layout: Layout,
+    pub exports: Exports,
+    pub adapters: &'a AdapterArgs,
+    pub opening: Opening,
+    pub work: WorkArgs,
+}
+
 /// Runs specs in order into one folder and prints what each found.
-fn study(
-    specs: Vec<Spec>,
-    out: &Path,
-    exports: Exports,
-    adapters: &AdapterArgs,
-    opening: Opening,
-    work: WorkArgs,
-) -> Result<Vec<Findings>> {
+pub fn study(specs: Vec<Spec>, running: &Running<'_>) -> Result<Vec<Findings>> {
+    let Running { out, layout, exports, adapters, opening, work } = *running;
     let mut stems: Vec<&str> = specs.iter().map(|s| s.stem.as_str()).collect();
     stems.sort_unstable();
     if let Some(pair) = stems.windows(2).find(|w| w[0] == w[1]) {
@@ -123,6 +187,7 @@ fn study(
             held => &held.insert((spec.model.clone(), adapters.load(&spec.model, opening)?)).1,
         };
         let plan = Plan::resolve(spec, model)?;
+        experiment::before(&plan).iter().for_each(|line| eprintln!("{line}"));
         // Personas are asked for in system turns.
         let mut extra = serde_json::json!({});
         adapters.chat.describe(&model.text, &mut extra);
@@ -145,7 +210,12 @@ fn study(
         };
         let found = experiment::run(&plan, model, &mut ctx)?;
         bar.end();
-        experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &extra)?;
+        match layout {
+            Layout::Folders => {
+                experiment::write(&found, &out.join("notebooks-data"), &out.join("figures"), exports, &extra)?
+            }
+            Layout::Flat => experiment::write_to(&found, out, out, exports, &extra)?,
+        };
         print_summary(&found);
         all.push(found);
     }

@@ -34,7 +34,7 @@ pub use kinds::Settings;
 pub use plan::{Plan, Stage};
 pub use report::report;
 pub use spec::{
-    Attractors, AuthorialBias, Domain, Drift, Formats, Knowing, PersonaMap, Retention, Speakers, Spec, Steering,
+    Attractors, AuthorialBias, Domain, Drift, Formats, Knowing, PersonaMap, Retention, Set, Speakers, Spec, Steering,
     TraitLayers, Voice,
 };
 pub use stored::{Analysis, Contrast, Mapped, analyse};
@@ -72,6 +72,14 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
     let mut work = work::Work::new(model, ctx, plan.spec.max_batch_tokens);
     let found = plan.spec.settings.run(plan, &mut work)?;
     findings::assemble(plan, found, work)
+}
+
+/// What is worth knowing of a plan before it is run: what it can find at all.
+pub fn before(plan: &Plan) -> Vec<String> {
+    match &plan.spec.settings {
+        Settings::Knowing(s) => knowing::before(plan, s),
+        _ => vec![],
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod formats;
 mod knowing;
 mod persona_map;
 mod retention;
+mod set;
 mod speakers;
 mod steering;
 mod trait_layers;
@@ -25,6 +26,7 @@ pub use knowing::{
 };
 pub use persona_map::PersonaMap;
 pub use retention::Retention;
+pub use set::Set;
 pub use speakers::Speakers;
 pub use steering::Steering;
 pub use trait_layers::TraitLayers;

@@ -65,8 +65,7 @@ pub(super) fn course(
     let all = subjects(protocol, &tuned);
     let found = work.on(&model, |work| measure("through training: ", (protocol, &all), directions, how, work))?;
     let mut points = Vec::new();
-    let cells: BTreeSet<(&str, usize)> =
-        tuned.iter().map(|t| (t.format.as_str(), at[&t.name].0)).collect();
+    let cells: BTreeSet<(&str, usize)> = tuned.iter().map(|t| (t.format.as_str(), at[&t.name].0)).collect();
     for (format, step) in cells {
         let here = |r: &&Measured| r.is_anchor() || r.format == format && at[&r.model].0 == step;
         let rows: Vec<Measured> = found.rows.iter().filter(here).cloned().collect();
@@ -91,8 +90,7 @@ pub(super) fn course(
 }
 
 fn table(points: &[Point]) -> Table {
-    let columns =
-        ["format", "step", "tokens_trained", "index", "value", "ci_low", "ci_high", "fine_tunes", "reason"];
+    let columns = ["format", "step", "tokens_trained", "index", "value", "ci_low", "ci_high", "fine_tunes", "reason"];
     let mut table = Table::new("course", &columns);
     for p in points {
         let mut row: Vec<Cell> = vec![p.format.as_str().into(), p.step.into(), p.tokens.into()];

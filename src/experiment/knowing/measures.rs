@@ -142,7 +142,8 @@ fn known((protocol, subjects): (&Protocol, &[Subject]), asked: &[(ask::Put, Answ
 
 /// `measures.csv`.
 pub(super) fn table(rows: &[Measured]) -> Table {
-    let columns = ["model", "format", "character", "trait", "seed", "item", "sample", "measure", "value", "site", "split"];
+    let columns =
+        ["model", "format", "character", "trait", "seed", "item", "sample", "measure", "value", "site", "split"];
     let mut table = Table::new("measures", &columns);
     for r in rows {
         let mut row: Vec<Cell> = [&r.model, &r.format, &r.character, &r.quality, &r.seed, &r.item, &r.sample]

@@ -101,11 +101,22 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     let carried: Vec<crate::unit::Item> = prompts.iter().map(last).collect();
     Ok(vec![
         training,
-        plan.replies("enacted replies", model, rows::enacting(&protocol, model, plan.spec.seed)?, how.drawing.clone(), true),
+        plan.replies(
+            "enacted replies",
+            model,
+            rows::enacting(&protocol, model, plan.spec.seed)?,
+            how.drawing.clone(),
+            true,
+        ),
         plan.likelihoods("questions", model, questions.items),
         plan.replies("replies", model, prompts, how.drawing, true),
         plan.captures("carried", model, carried, true),
     ])
+}
+
+/// The power of the planned contrasts.
+pub(super) fn before(_plan: &Plan, _s: &Settings) -> Vec<String> {
+    vec![]
 }
 
 fn everybody(protocol: &Protocol, wanted: &[Wanted]) -> Vec<Subject> {
@@ -141,7 +152,8 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     if s.course.save_every > 0 {
         parts.tables.extend(course::course(s, &protocol, &wanted, &directions, (&how, &options), work)?);
     }
-    parts.vectors = directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
+    parts.vectors =
+        directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
     parts.summary = summary::summary(&parts.tables);
     Ok(parts)
 }
