@@ -48,6 +48,7 @@ fn every_command_explains_itself_with_examples() {
         "demo",
         "run",
         "check",
+        "compare",
         "capture",
         "capture-merge",
         "moments",
