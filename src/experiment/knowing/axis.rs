@@ -1,7 +1,7 @@
 //! The assistant axis of the base: from the people that it was told to be to what it is by itself.
 
-use super::rows::{PICKS, Set};
 use super::protocol::Kind;
+use super::rows::{PICKS, Set};
 use crate::axes::{Pick, Site};
 use crate::direction::Direction;
 use crate::error::Result;

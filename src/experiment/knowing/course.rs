@@ -3,6 +3,7 @@
 use super::directions::Directions;
 use super::measures::{Asking, measure};
 use super::models::Wanted;
+use super::more::bare;
 use super::protocol::Protocol;
 use super::subjects::{Tuned, subjects};
 use crate::analysis::knowing::{Index, Measured, Options, knowing};
@@ -65,15 +66,14 @@ pub(super) fn course(
     let all = subjects(protocol, &tuned);
     let found = work.on(&model, |work| measure("through training: ", (protocol, &all), directions, how, work))?;
     let mut points = Vec::new();
-    let cells: BTreeSet<(&str, usize)> =
-        tuned.iter().map(|t| (t.format.as_str(), at[&t.name].0)).collect();
+    let cells: BTreeSet<(&str, usize)> = tuned.iter().map(|t| (t.format.as_str(), at[&t.name].0)).collect();
     for (format, step) in cells {
         let here = |r: &&Measured| r.is_anchor() || r.format == format && at[&r.model].0 == step;
         let rows: Vec<Measured> = found.rows.iter().filter(here).cloned().collect();
         let own: Vec<&Tuned> = tuned.iter().filter(|t| t.format == format && at[&t.name].0 == step).collect();
         // Formats have texts of unlike length: the mean over fine-tunes.
         let tokens = own.iter().map(|t| at[&t.name].1).sum::<usize>() / own.len().max(1);
-        let found = knowing(&rows, &Options { resamples: 0, planned: Some(vec![]), ..options.clone() })?;
+        let found = knowing(&rows, &bare(options))?;
         for r in found.indices.iter().filter(|r| r.model == "*" && Index::MAIN[..4].contains(&r.index)) {
             points.push(Point {
                 format: format.into(),
@@ -91,8 +91,7 @@ pub(super) fn course(
 }
 
 fn table(points: &[Point]) -> Table {
-    let columns =
-        ["format", "step", "tokens_trained", "index", "value", "ci_low", "ci_high", "fine_tunes", "reason"];
+    let columns = ["format", "step", "tokens_trained", "index", "value", "ci_low", "ci_high", "fine_tunes", "reason"];
     let mut table = Table::new("course", &columns);
     for p in points {
         let mut row: Vec<Cell> = vec![p.format.as_str().into(), p.step.into(), p.tokens.into()];

@@ -11,6 +11,7 @@ mod express;
 mod latent;
 mod measures;
 mod models;
+mod more;
 mod protocol;
 mod rows;
 mod subjects;
@@ -100,7 +101,13 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     let carried: Vec<crate::unit::Item> = prompts.iter().map(last).collect();
     Ok(vec![
         training,
-        plan.replies("enacted replies", model, rows::enacting(&protocol, model, plan.spec.seed)?, how.drawing.clone(), true),
+        plan.replies(
+            "enacted replies",
+            model,
+            rows::enacting(&protocol, model, plan.spec.seed)?,
+            how.drawing.clone(),
+            true,
+        ),
         plan.likelihoods("questions", model, questions.items),
         plan.replies("replies", model, prompts, how.drawing, true),
         plan.captures("carried", model, carried, true),
@@ -118,7 +125,8 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let how = asking(plan, s, work.model)?;
     let sets = rows::sets(&protocol, &plan.sites, (&how.drawing, plan.spec.seed), work)?;
     let seeded = (plan.spec.seed, work.threads());
-    let directions = Directions::fit(&protocol, &sets, &plan.sites, (s.site, s.latent), seeded)?;
+    let default = rows::default(&protocol, &plan.sites, work)?;
+    let directions = Directions::fit(&protocol, (&sets, &default), &plan.sites, (s.site, s.latent), seeded)?;
     let told = told::apart(&directions, s.latent);
     let model = models::assembled(plan, &wanted, work)?;
     let all = everybody(&protocol, &wanted);
@@ -135,12 +143,14 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.warnings.extend(told.warning.clone());
     parts.tables.push(measures::table(&found.rows));
     parts.tables.extend(known.tables());
+    parts.tables.extend(more::tables((&protocol, &all), &found, &options)?);
     parts.tables.extend(directions.tables.iter().cloned());
     parts.tables.push(told.table);
     if s.course.save_every > 0 {
         parts.tables.extend(course::course(s, &protocol, &wanted, &directions, (&how, &options), work)?);
     }
-    parts.vectors = directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
+    parts.vectors =
+        directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
     parts.summary = summary::summary(&parts.tables);
     Ok(parts)
 }

@@ -41,7 +41,13 @@ impl Wanted {
 /// # Errors
 /// Settings that name no fine-tune, a character that the protocol lacks, two fine-tunes of one format, character and seed,
 /// files that cannot be read.
-pub(super) fn wanted(plan: &Plan, s: &Settings, protocol: &Protocol, base: &Model, threads: usize) -> Result<Vec<Wanted>> {
+pub(super) fn wanted(
+    plan: &Plan,
+    s: &Settings,
+    protocol: &Protocol,
+    base: &Model,
+    threads: usize,
+) -> Result<Vec<Wanted>> {
     let mut all = match &s.world {
         Some(w) => of_world(s, w, base, threads)?,
         None => vec![],
@@ -49,10 +55,12 @@ pub(super) fn wanted(plan: &Plan, s: &Settings, protocol: &Protocol, base: &Mode
     let place = |name: &str| {
         let known = || protocol.characters.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
         let found = protocol.characters.iter().position(|c| c.name == name);
-        found.ok_or_else(|| out_of_range("character", format!("`{name}`"), &format!("one of the protocol: {}", known())))
+        found
+            .ok_or_else(|| out_of_range("character", format!("`{name}`"), &format!("one of the protocol: {}", known())))
     };
     for data in &s.data {
-        let (character, lines) = (place(&data.character)?, tunes::lines_of(&plan.spec.dir.join(&data.file), s.training.examples)?);
+        let (character, lines) =
+            (place(&data.character)?, tunes::lines_of(&plan.spec.dir.join(&data.file), s.training.examples)?);
         for seed in &s.seeds {
             let name = format!("{}-{}-s{seed}", plainly(&data.character), plainly(&data.format));
             let tune = Tune::new(name.clone(), lines.clone(), &s.training, *seed, base)?;
@@ -68,7 +76,10 @@ pub(super) fn wanted(plan: &Plan, s: &Settings, protocol: &Protocol, base: &Mode
     }
     if all.is_empty() {
         let what = "there is no fine-tune to compare the base with";
-        return Err(Error::refused(what, "give [settings.world] with formats, [[settings.data]] or [[settings.models]]"));
+        return Err(Error::refused(
+            what,
+            "give [settings.world] with formats, [[settings.data]] or [[settings.models]]",
+        ));
     }
     let mut seen = BTreeSet::new();
     for w in &all {

@@ -2,7 +2,9 @@
 
 use super::directions::Directions;
 use super::protocol::Kind;
-use crate::analysis::knowing::{Auroc, Directions as Compared, Pair, Told as Verdict, apart as compared, apart_table, apart_warning};
+use crate::analysis::knowing::{
+    Auroc, Directions as Compared, Pair, Told as Verdict, apart as compared, apart_table, apart_warning,
+};
 use crate::analysis::resampled::t_interval;
 use crate::analysis::stats::mean;
 use crate::axes::Pick;

@@ -1,0 +1,4 @@
+//! Knowing against feeling.
+
+pub mod course;
+pub mod directions;
