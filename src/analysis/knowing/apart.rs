@@ -95,8 +95,20 @@ fn pair(d: &Directions, (a, b): (usize, usize)) -> Pair {
 /// The pairs as a table: one row per site and pair.
 pub fn apart_table(pairs: &[Pair]) -> Table {
     let columns = [
-        "site", "a", "b", "cosine", "a_on_b", "a_on_b_low", "a_on_b_high", "b_on_a", "b_on_a_low", "b_on_a_high",
-        "a_on_a", "b_on_b", "verdict", "reason",
+        "site",
+        "a",
+        "b",
+        "cosine",
+        "a_on_b",
+        "a_on_b_low",
+        "a_on_b_high",
+        "b_on_a",
+        "b_on_a_low",
+        "b_on_a_high",
+        "a_on_a",
+        "b_on_b",
+        "verdict",
+        "reason",
     ];
     let mut t = Table::new("apart", &columns);
     for p in pairs {
@@ -120,7 +132,10 @@ pub fn warning(pairs: &[Pair]) -> Option<String> {
     let sites: Vec<&str> =
         pairs.iter().filter(|p| p.of == (0, 1) && p.told == Told::Not).map(|p| p.site.as_str()).collect();
     (!sites.is_empty()).then(|| {
-        format!("feeling and knowing cannot be told apart at {}: no conclusion about their difference there", sites.join(", "))
+        format!(
+            "feeling and knowing cannot be told apart at {}: no conclusion about their difference there",
+            sites.join(", ")
+        )
     })
 }
 
@@ -183,11 +198,7 @@ mod tests {
     #[test]
     fn what_is_neither_is_undecided_with_its_reason() {
         let auroc = |value| Some(Auroc { value, interval: Some((value - 0.04, value + 0.04)) });
-        let mut d = Directions {
-            site: "s".into(),
-            cosines: [[0.7; 3]; 3],
-            transfer: [[auroc(0.96); 3]; 3],
-        };
+        let mut d = Directions { site: "s".into(), cosines: [[0.7; 3]; 3], transfer: [[auroc(0.96); 3]; 3] };
         let told = |d: &Directions| (apart(std::slice::from_ref(d))[0].told, apart(std::slice::from_ref(d))[0].reason);
         assert_eq!(told(&d), (Told::Undecided, "each does nearly as well on the rows of the other"));
         // Just at the thresholds is not above them.

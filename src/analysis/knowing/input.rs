@@ -27,8 +27,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    pub const ALL: [Measure; 6] =
-        [Measure::K, Measure::S, Measure::E, Measure::LFeel, Measure::LKnow, Measure::LSelf];
+    pub const ALL: [Measure; 6] = [Measure::K, Measure::S, Measure::E, Measure::LFeel, Measure::LKnow, Measure::LSelf];
 
     /// The name in files.
     pub fn name(self) -> &'static str {

@@ -2,8 +2,8 @@
 
 use super::index::Index;
 use super::input::{Measure, Measured};
-use super::units::{IndexRow, all, pooled};
 use super::sheet;
+use super::units::{IndexRow, all, pooled};
 use crate::analysis::stats::benjamini_hochberg;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,8 +4,24 @@ use super::{Contrast, IndexRow, Knowing, Raw};
 use crate::table::{Cell, Table};
 
 const INDEX: [&str; 18] = [
-    "model", "format", "character", "trait", "index", "value", "ci_low", "ci_high", "p_value", "q_value", "seed", "n",
-    "clusters", "characters", "df", "bias", "note", "reason",
+    "model",
+    "format",
+    "character",
+    "trait",
+    "index",
+    "value",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "q_value",
+    "seed",
+    "n",
+    "clusters",
+    "characters",
+    "df",
+    "bias",
+    "note",
+    "reason",
 ];
 
 impl Knowing {
@@ -44,8 +60,21 @@ impl Knowing {
 
     fn contrasts(&self) -> Table {
         let columns = [
-            "planned", "a", "b", "index", "difference", "ci_low", "ci_high", "p_value", "q_value", "verdict", "clusters",
-            "characters", "df", "note", "reason",
+            "planned",
+            "a",
+            "b",
+            "index",
+            "difference",
+            "ci_low",
+            "ci_high",
+            "p_value",
+            "q_value",
+            "verdict",
+            "clusters",
+            "characters",
+            "df",
+            "note",
+            "reason",
         ];
         let mut t = Table::new("contrasts", &columns);
         for c in &self.contrasts {
@@ -74,7 +103,16 @@ impl Knowing {
 
     fn power(&self) -> Table {
         let columns = [
-            "a", "b", "index", "clusters", "independent", "sd", "effect", "power", "smallest_effect_at_0.8", "alpha",
+            "a",
+            "b",
+            "index",
+            "clusters",
+            "independent",
+            "sd",
+            "effect",
+            "power",
+            "smallest_effect_at_0.8",
+            "alpha",
             "reason",
         ];
         let mut t = Table::new("power", &columns);
@@ -86,8 +124,23 @@ impl Knowing {
 
     fn raw(&self) -> Table {
         let columns = [
-            "model", "format", "character", "trait", "measure", "items", "samples", "missing", "mean", "standard_error",
-            "base", "base_error", "card", "card_error", "distance", "distance_error", "reason",
+            "model",
+            "format",
+            "character",
+            "trait",
+            "measure",
+            "items",
+            "samples",
+            "missing",
+            "mean",
+            "standard_error",
+            "base",
+            "base_error",
+            "card",
+            "card_error",
+            "distance",
+            "distance_error",
+            "reason",
         ];
         let mut t = Table::new("raw", &columns);
         self.raw.iter().for_each(|r| t.push(raw_row(r)));
@@ -116,8 +169,21 @@ impl Knowing {
 
     fn partial(&self) -> Table {
         let columns = [
-            "site", "format", "of", "given", "partial_r2", "ci_low", "ci_high", "slope", "slope_low", "slope_high",
-            "r2_both", "replies", "clusters", "interval_note", "reason",
+            "site",
+            "format",
+            "of",
+            "given",
+            "partial_r2",
+            "ci_low",
+            "ci_high",
+            "slope",
+            "slope_low",
+            "slope_high",
+            "r2_both",
+            "replies",
+            "clusters",
+            "interval_note",
+            "reason",
         ];
         let mut t = Table::new("partial", &columns);
         for p in &self.partial {
