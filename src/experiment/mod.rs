@@ -11,6 +11,7 @@ mod drift;
 mod findings;
 mod formats;
 mod kinds;
+mod knowing;
 pub mod pages;
 mod persona_map;
 mod plan;
