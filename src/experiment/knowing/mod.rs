@@ -8,16 +8,24 @@ mod axis;
 mod course;
 mod directions;
 mod express;
+mod labels;
 mod latent;
 mod measures;
 mod models;
 mod more;
+mod perplexity;
 mod protocol;
 mod rows;
+mod screening;
 mod subjects;
 mod summary;
+#[cfg(test)]
+mod tests_b;
 mod told;
+mod weights;
 mod world;
+
+pub(in crate::experiment) use perplexity::likelihoods_by;
 
 use super::findings::Parts;
 use super::plan::{Plan, Stage, need, out_of_range};

@@ -3,7 +3,10 @@
 pub mod course;
 pub mod directions;
 mod indices;
+pub mod perplexity;
 mod plane;
+pub mod screening;
+pub mod weights;
 
 use crate::analysis::knowing::Knowing;
 use crate::error::Result;
