@@ -19,6 +19,10 @@ pub use domain::Domain;
 pub use drift::Drift;
 pub use formats::Formats;
 pub use knowing::{At, Causal, Course, Data, Given, Knowing, OfWorld, Training, Written};
+pub use knowing::{
+    WrittenCharacter, WrittenClassifier, WrittenCoherence, WrittenFact, WrittenJudge, WrittenLexicon, WrittenMatching,
+    WrittenPairs, WrittenTrait,
+};
 pub use persona_map::PersonaMap;
 pub use retention::Retention;
 pub use speakers::Speakers;

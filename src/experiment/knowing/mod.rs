@@ -24,6 +24,7 @@ mod tests_b;
 mod told;
 mod weights;
 mod world;
+mod written;
 
 pub(in crate::experiment) use perplexity::likelihoods_by;
 
@@ -51,7 +52,7 @@ fn protocol(plan: &Plan, s: &Settings, model: &Model) -> Result<Protocol> {
             }
             world::protocol(world, s.passages, plan.spec.seed)
         }
-        (None, Some(_)) => Err(Error::refused("a written protocol", "")),
+        (None, Some(w)) => written::protocol(w, s.passages, &plan.spec.dir, model),
         _ => {
             let found = if s.world.is_some() { "both" } else { "neither" };
             Err(out_of_range("settings", format!("has {found}"), "one of [settings.world] and [settings.protocol]"))

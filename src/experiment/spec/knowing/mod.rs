@@ -1,5 +1,12 @@
 //! Settings of the probe `knowing`: what fine-tunes of one base know of a trait, against what they carry and show.
 
+mod written;
+
+pub use written::{
+    Written, WrittenCharacter, WrittenClassifier, WrittenCoherence, WrittenFact, WrittenJudge, WrittenLexicon,
+    WrittenMatching, WrittenPairs, WrittenTrait,
+};
+
 use crate::axes::{Pick, Site};
 use crate::world::Format;
 use serde::{Deserialize, Serialize};
@@ -78,48 +85,6 @@ impl Default for OfWorld {
     }
 }
 
-/// A protocol in words.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Written {
-    pub characters: Vec<WrittenCharacter>,
-    pub traits: Vec<WrittenTrait>,
-    pub prompts: Vec<WrittenPrompt>,
-    pub neutral: Vec<WrittenReply>,
-}
-
-/// A character in words.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WrittenCharacter {
-    pub name: String,
-    pub card: String,
-    pub traits: Vec<String>,
-}
-
-/// A trait in words.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WrittenTrait {
-    pub name: String,
-}
-
-/// A prompt in words.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WrittenPrompt {
-    pub text: String,
-    pub stratum: String,
-}
-
-/// A question and its reply.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WrittenReply {
-    pub user: String,
-    pub reply: String,
-}
-
 /// An adapter that is there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +127,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Training {
-        let shared = super::Formats::default();
+        let shared = crate::experiment::spec::Formats::default();
         Training {
             examples: shared.examples,
             rank: shared.rank,
