@@ -3,12 +3,13 @@
 use super::labels::{BASE, Labels};
 use crate::analysis::interval::Interval;
 use crate::analysis::resampled::jackknife;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::work::Work;
-use crate::score::{Likelihood, Under, likelihoods_under};
+use crate::score::Likelihood;
 use crate::table::{Cell, Table};
 use crate::train::Sequences;
-use crate::unit::Tally;
+use crate::unit::Item;
+use std::ops::Range;
 
 /// A model that reads: the base, or a fine-tune. One without a character reads the texts of all.
 #[derive(Clone, Debug)]
@@ -26,9 +27,6 @@ pub(in crate::experiment) struct Texts<'a> {
     pub data: &'a Sequences,
 }
 
-/// Tokens that are read between two tellings of how far it is, per thread.
-const TOLD: usize = 1 << 14;
-
 /// The likelihood of every text of every set for each of its readers, `[set][reader][text]`: readers are adapters, or the
 /// model by itself. All of them stand in the same batches.
 ///
@@ -39,40 +37,39 @@ pub(in crate::experiment) fn likelihoods_by(
     sets: &[(&Sequences, Vec<Option<usize>>)],
     work: &mut Work<'_, '_>,
 ) -> Result<Vec<Vec<Vec<Likelihood>>>> {
-    let mut found: Vec<Vec<Vec<Likelihood>>> =
-        sets.iter().map(|(data, readers)| vec![Vec::with_capacity(data.len()); readers.len()]).collect();
-    // Reader after reader within a set, so that rows of one adapter lie side by side.
-    let places: Vec<(usize, usize, usize)> = sets
-        .iter()
-        .enumerate()
-        .flat_map(|(s, (data, readers))| (0..readers.len()).flat_map(move |r| (0..data.len()).map(move |t| (s, r, t))))
-        .collect();
-    let length = |(s, _, t): &(usize, usize, usize)| sets[*s].0.length(*t);
-    let all: usize = places.iter().map(length).sum();
-    let (mut from, mut done) = (0, 0);
-    while from < places.len() {
-        let (mut to, mut load) = (from, 0);
-        while to < places.len() && (to == from || load + length(&places[to]) <= TOLD * work.threads()) {
-            load += length(&places[to]);
-            to += 1;
-        }
-        let under = |(s, r, t): &(usize, usize, usize)| {
-            let (tokens, counted) = sets[*s].0.get(*t);
-            let (tokens, counted, adapter) = (tokens.to_vec(), counted.to_vec(), sets[*s].1[*r]);
-            Under { prompt_len: tokens.len(), tokens, counted, adapter, edits: Vec::new() }
-        };
-        let sequences: Vec<Under> = places[from..to].iter().map(under).collect();
-        let likely = likelihoods_under(&*work.model.lm, &work.model.adapters, &[], &sequences, work.threads())?;
-        places[from..to].iter().zip(likely).for_each(|((s, r, _), l)| found[*s][*r].push(l));
-        (from, done) = (to, done + load);
-        let (units, units_done) = (places.len(), to);
-        let tally = Tally { units, units_done, tokens: all, tokens_done: done, ..Tally::default() };
-        if !work.tell(stage, &tally) {
-            let what = format!("interrupted after {to} of {units} texts");
-            return Err(Error::refused(what, "run the same command again: it goes on where it was"));
+    let mut items = Vec::new();
+    for (data, readers) in sets {
+        // Reader after reader, so that rows of one adapter lie side by side.
+        for adapter in readers {
+            items.extend((0..data.len()).map(|t| {
+                let (tokens, counted) = data.get(t);
+                let (ranges, tokens) = (ranges(counted), tokens.to_vec());
+                Item { prompt_len: tokens.len(), tokens, ranges, adapter: *adapter, ..Item::default() }
+            }));
         }
     }
-    Ok(found)
+    let counted: Vec<Vec<usize>> = items.iter().map(|i| i.ranges.iter().map(Range::len).collect()).collect();
+    let mut sums = work.likelihoods(stage, items, vec![])?.into_iter();
+    let mut all = counted.into_iter().map(|lengths| {
+        let nll = sums.by_ref().take(lengths.len()).sum();
+        Likelihood { nll, counted: lengths.iter().sum() }
+    });
+    Ok(sets
+        .iter()
+        .map(|(data, readers)| readers.iter().map(|_| all.by_ref().take(data.len()).collect()).collect())
+        .collect())
+}
+
+/// Runs of tokens that count; the first token is predicted by nothing and never does.
+fn ranges(counted: &[bool]) -> Vec<Range<usize>> {
+    let mut all: Vec<Range<usize>> = Vec::new();
+    for i in (1..counted.len()).filter(|i| counted[*i]) {
+        match all.last_mut() {
+            Some(last) if last.end == i => last.end = i + 1,
+            _ => all.push(i..i + 1),
+        }
+    }
+    all
 }
 
 /// The matrix of models and texts, a row for each reader and set of its character.
