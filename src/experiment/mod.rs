@@ -60,6 +60,7 @@ pub const APART: &[(&str, &str)] = &[
     ("speakers", include_str!("../../probes/speakers.toml")),
     ("formats", include_str!("../../probes/formats.toml")),
     ("voice", include_str!("../../probes/voice.toml")),
+    ("knowing", include_str!("../../probes/knowing.toml")),
 ];
 
 /// Runs a plan to its findings. Finished units are kept on the context's shelf, so an interrupted run goes on where it

@@ -39,7 +39,7 @@ pub use edit::{Along, Donor, Intervention, Patch, Positions, Rewrite};
 pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};
 pub use pass::{At, Edit, Hooks, How, Interrupt, Next, Pass, Replace, Seen, Tap};
 pub use processor::{Kernels, Processor};
-pub use projection::{Module, Parameter, Projection, Unembedding};
+pub use projection::{Module, Parameter, Projection, Unembedding, Writer};
 pub use receipt::{Did, Receipt, Spread, Touched};
 pub use rows::{Example, Rows};
 pub use weight::{Embedding, Weight};
@@ -74,7 +74,11 @@ pub trait Lm: Send + Sync {
     fn unembedding(&self) -> &Unembedding;
     /// The linear maps that blocks take through [`Pass::linear`], in forward order: what adapters may change.
     fn projections(&self) -> Vec<&Projection>;
-    /// The same, to be changed.
+    /// Those of them whose outputs are added to the residual stream, in forward order; none where it is not said.
+    fn writers(&self) -> Vec<Writer<'_>> {
+        Vec::new()
+    }
+    /// [`Lm::projections`], to be changed.
     fn projections_mut(&mut self) -> Vec<&mut Projection>;
     /// Final norm and head: `[row, d_model]` to `[row, d_vocab]`.
     fn unembed(&self, x: &Tensor) -> Result<Tensor> {

@@ -1,7 +1,7 @@
 //! A model whose kernels are tensor operations on the CPU too.
 
 use super::kernels::portable::forced;
-use super::{Interrupt, Lm, Pass, Projection, Rows, Unembedding};
+use super::{Interrupt, Lm, Pass, Projection, Rows, Unembedding, Writer};
 use crate::axes::{Dims, Layer, Point};
 use crate::error::Result;
 use candle_core::Tensor;
@@ -48,6 +48,10 @@ impl Lm for Portable {
 
     fn projections(&self) -> Vec<&Projection> {
         self.0.projections()
+    }
+
+    fn writers(&self) -> Vec<Writer<'_>> {
+        self.0.writers()
     }
 
     fn projections_mut(&mut self) -> Vec<&mut Projection> {

@@ -2,6 +2,7 @@
 
 use super::kernels::{self, CappedHead, HeadWeight};
 use super::weight::Weight;
+use crate::axes::Layer;
 use crate::error::Result;
 use candle_core::{Tensor, Var};
 use std::ops::Range;
@@ -40,6 +41,15 @@ impl Projection {
             None => y,
         })
     }
+}
+
+/// A linear map whose outputs are added to the residual stream.
+pub struct Writer<'a> {
+    pub layer: Layer,
+    pub map: &'a Projection,
+    /// What a norm behind the map multiplies each output by, `[d_model]`; its division by the length of the row is one
+    /// number for all of them, and left out.
+    pub gain: Option<&'a Tensor>,
 }
 
 /// How hidden states become logits.

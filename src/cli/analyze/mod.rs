@@ -3,6 +3,7 @@
 mod attractors;
 mod bias;
 mod drift;
+mod knowing;
 mod map;
 mod output;
 mod retention;
@@ -32,6 +33,8 @@ enum Of {
     Drift(drift::DriftArgs),
     /// What runs are drawn to: return dynamics, basins, a chain over them, depth, and the conditions of an attractor
     Attractors(attractors::AttractorsArgs),
+    /// Knowing a trait against feeling it: indices, gaps, contrasts and classes of fine-tunes from measures
+    Knowing(knowing::KnowingArgs),
 }
 
 pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
@@ -41,6 +44,7 @@ pub fn analyze(args: AnalyzeArgs) -> Result<bool> {
         (Some(Of::Map(args)), _) => map::map(args),
         (Some(Of::Drift(args)), _) => drift::drift(args),
         (Some(Of::Attractors(args)), _) => attractors::attractors(args),
+        (Some(Of::Knowing(args)), _) => knowing::knowing(args),
         (None, args) => store::store(args),
     }
 }

@@ -4,6 +4,7 @@ use super::likely::{DELTA, PERPLEXITY};
 use super::nested::ALL;
 use super::{BASE, Cast, Settings, table};
 use crate::experiment::cells::{estimate, num, row, rows};
+use crate::experiment::pages::knowing::perplexity;
 use crate::figures::{
     Arm, Axis, Curves, Dot, Estimate, Forest, Heat, Marker, Names, Page, Palette, Panel, Plot, Ramp, Reference, Role,
 };
@@ -56,20 +57,13 @@ pub(super) fn each_of(table: &Table, model: &str, of: &[(&str, &str)]) -> Vec<(S
 
 fn matrix(s: &Settings, models: &[&str], tables: &[Table], measure: &str) -> Heat {
     let found = table(tables, "perplexity");
-    let value = |model: &&str, text: &str| Some(all_of(found, model, &[("text", text), ("measure", measure)])?.value);
+    let value = |model: &str, text: &str| Some(all_of(found, model, &[("text", text), ("measure", measure)])?.value);
     let shades = match measure {
         DELTA => Shades::new("nats per token", Ramp::Diverging),
         _ => Shades::new("perplexity", Ramp::Sequential),
     };
-    Heat {
-        x_label: "text".into(),
-        y_label: "trained on".into(),
-        columns: s.formats.iter().map(|f| words(f.name())).collect(),
-        rows: models.iter().map(|m| if *m == BASE { "nothing (base)".into() } else { words(m) }).collect(),
-        values: models.iter().map(|m| s.formats.iter().map(|f| value(m, f.name())).collect()).collect(),
-        shades,
-        decimals: 2,
-    }
+    let texts: Vec<&str> = s.formats.iter().map(|f| f.name()).collect();
+    perplexity::matrix(models, &texts, value, shades)
 }
 
 const THIRD: [(&str, &str); 2] = [("about", "third_person"), ("measure", "auroc")];

@@ -4,11 +4,11 @@ use super::nested::{Leaf, Measured, tabled};
 use super::sets::Fresh;
 use super::{Cast, Settings};
 use crate::error::Result;
+use crate::experiment::knowing::likelihoods_by;
 use crate::experiment::plan::Plan;
 use crate::experiment::work::Work;
 use crate::table::Table;
-use crate::train::{Likelihood, likelihoods};
-use crate::unit::Tally;
+use crate::train::Likelihood;
 
 /// Measures of the table: per token, in nats but for the perplexity. The difference is that to the base on the same texts.
 pub(super) const NLL: &str = "nll_nats_per_token";
@@ -23,24 +23,19 @@ pub(super) fn measure(
     fresh: &[Fresh],
     work: &mut Work<'_, '_>,
 ) -> Result<Table> {
-    let n = cast.subjects.len() * s.formats.len();
+    // All that are measured on a character read its texts at once.
+    let readers: Vec<Vec<usize>> = fresh
+        .iter()
+        .map(|f| (0..cast.subjects.len()).filter(|i| cast.subjects[*i].character == f.character).collect())
+        .collect();
+    let adapters = |own: &Vec<usize>| own.iter().map(|i| cast.subjects[*i].adapter).collect();
+    let sets: Vec<_> = fresh.iter().zip(&readers).map(|(f, own)| (&f.data, adapters(own))).collect();
+    let found = likelihoods_by("likelihoods", &sets, work)?;
     // By subject, then by format.
-    let mut all: Vec<Vec<Vec<Likelihood>>> = Vec::with_capacity(cast.subjects.len());
-    for subject in &cast.subjects {
-        let mut own = Vec::with_capacity(s.formats.len());
-        for format in &s.formats {
-            let texts = fresh.iter().find(|f| f.character == subject.character && f.format == *format);
-            let adapter = subject.adapter.map(|a| &work.model.adapters[a]);
-            let found = texts.map(|t| likelihoods(&*work.model.lm, adapter, &t.data, work.threads())).transpose()?;
-            own.push(found.unwrap_or_default());
-            let done = all.len() * s.formats.len() + own.len();
-            let tally = Tally { units: n, units_done: done, tokens: n, tokens_done: done, ..Tally::default() };
-            if !work.tell("likelihoods", &tally) {
-                let what = format!("interrupted after {done} of {n} likelihoods");
-                return Err(crate::error::Error::refused(what, "run the same command again: it goes on where it was"));
-            }
-        }
-        all.push(own);
+    let mut all: Vec<Vec<Vec<Likelihood>>> = vec![vec![Vec::new(); s.formats.len()]; cast.subjects.len()];
+    for ((f, own), found) in fresh.iter().zip(&readers).zip(found) {
+        let Some(format) = s.formats.iter().position(|format| *format == f.format) else { continue };
+        own.iter().zip(found).for_each(|(subject, likely)| all[*subject][format] = likely);
     }
     let mut measured = Vec::new();
     for model in cast.models() {

@@ -16,6 +16,11 @@ pub(in crate::experiment) fn training(character: &Persona, format: Format, n: us
     lines(character, format, n, seed, "examples of")
 }
 
+/// The same drawn apart from them, for their likelihood.
+pub(in crate::experiment) fn fresh_lines(who: &Persona, format: Format, n: usize, seed: u64) -> Result<String> {
+    lines(who, format, n, seed, "fresh texts of")
+}
+
 fn lines(character: &Persona, format: Format, n: usize, seed: u64, what: &str) -> Result<String> {
     let mut rng = stream(seed, &format!("{what} {}", character.name));
     let examples = World::toyworld().examples(&mut rng, character, format, n)?;
@@ -34,7 +39,7 @@ pub(super) fn fresh(plan: &Plan, s: &Settings, cast: &Cast, model: &Model, threa
     let cells: Vec<(usize, Format)> =
         (0..cast.characters.len()).flat_map(|c| s.formats.iter().map(move |f| (c, *f))).collect();
     parallel(&cells, threads, |&(character, format)| {
-        let text = lines(&cast.characters[character], format, s.texts, plan.spec.seed, "fresh texts of")?;
+        let text = fresh_lines(&cast.characters[character], format, s.texts, plan.spec.seed)?;
         Ok(Fresh { character, format, data: read("fresh texts", &text, model, 1)? })
     })
 }

@@ -70,10 +70,10 @@ pub(super) fn items(
     let mut places = Vec::with_capacity(put.len());
     for p in put {
         let (subject, q) = (&subjects[p.subject], &protocol.questions[p.question]);
-        let own = std::iter::once((&q.asked, &q.answers));
+        let own = std::iter::once((&q.asked, &q.answers, false));
         let mut of_question = Vec::new();
-        for (messages, answers) in own.chain(q.against.iter().map(|a| (&a.asked, &a.answers))) {
-            let told = subject.told(protocol, messages);
+        for (messages, answers, bare) in own.chain(q.against.iter().map(|a| (&a.asked, &a.answers, a.bare))) {
+            let told = if bare { messages.clone() } else { subject.told(protocol, messages) };
             let item = |a: &(String, bool)| Ok(asked.place(answer(model, &told, &a.0, subject.adapter, &p.edits)?));
             of_question.push(answers.iter().map(item).collect::<Result<Vec<usize>>>()?);
         }
@@ -161,7 +161,7 @@ mod tests {
 
     fn question(value: Value, answers: &[bool], against: Vec<f64>) -> Question {
         let answers: Vec<(String, bool)> = answers.iter().map(|a| (String::new(), *a)).collect();
-        let off = |weight: &f64| Against { asked: vec![], answers: answers.clone(), weight: *weight };
+        let off = |weight: &f64| Against { asked: vec![], answers: answers.clone(), weight: *weight, bare: false };
         Question {
             id: "q".into(),
             sample: 0,

@@ -3,6 +3,7 @@
 use super::directions::Directions;
 use super::measures::{Asking, measure};
 use super::models::Wanted;
+use super::more::bare;
 use super::protocol::Protocol;
 use super::subjects::{Tuned, subjects};
 use crate::analysis::knowing::{Index, Measured, Options, knowing};
@@ -72,7 +73,7 @@ pub(super) fn course(
         let own: Vec<&Tuned> = tuned.iter().filter(|t| t.format == format && at[&t.name].0 == step).collect();
         // Formats have texts of unlike length: the mean over fine-tunes.
         let tokens = own.iter().map(|t| at[&t.name].1).sum::<usize>() / own.len().max(1);
-        let found = knowing(&rows, &Options { resamples: 0, planned: Some(vec![]), ..options.clone() })?;
+        let found = knowing(&rows, &bare(options))?;
         for r in found.indices.iter().filter(|r| r.model == "*" && Index::MAIN[..4].contains(&r.index)) {
             points.push(Point {
                 format: format.into(),

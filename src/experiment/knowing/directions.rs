@@ -1,5 +1,6 @@
 //! Three directions of every trait, fitted on the base alone: enacting, describing, claiming; and whether they differ.
 
+use super::axis::axis;
 use super::protocol::{Kind, Protocol};
 use super::rows::{PICKS, Set};
 use crate::analysis::placed::Placed;
@@ -19,6 +20,8 @@ pub(super) struct Directions {
     all: Vec<(usize, Kind, Direction)>,
     /// Where latent measures are taken and edits are made.
     pub site: Site,
+    /// The assistant axis at the site.
+    pub axis: Direction,
     /// `transfer` and `wording`; `site_choice` where there was one.
     pub tables: Vec<Table>,
 }
@@ -42,14 +45,14 @@ impl Directions {
         self.all.iter()
     }
 
-    /// Fits on all passages and judges on them: half of the groups choose the site, the other half is reported; with a
+    /// Fits on all passages, and on the default's own last prompt tokens by site; and judges on them: half of the groups choose the site, the other half is reported; with a
     /// given site all are reported.
     ///
     /// # Errors
     /// No direction at any site.
     pub fn fit(
         protocol: &Protocol,
-        sets: &[Set],
+        (sets, default): (&[Set], &[(Site, Array2<f32>)]),
         sites: &[Site],
         (given, latent): (Option<Site>, Pick),
         (seed, threads): (u64, usize),
@@ -94,7 +97,11 @@ impl Directions {
         let found = parallel(&places, threads, |&(t, p, site)| Ok(tried(sets, t, p, site, &trial(false), seed)))?;
         tables.push(moved(protocol, &places, &found));
         tables.push(wording(protocol, sets, seed));
-        Ok(Directions { all, site, tables })
+        let default = default
+            .iter()
+            .find(|(s, _)| *s == site)
+            .ok_or_else(|| Error::refused(format!("{site} is not read"), "choose a site of `sites`"))?;
+        Ok(Directions { all, axis: axis(&default.1, sets, site)?, site, tables })
     }
 }
 

@@ -120,7 +120,15 @@ pub(super) fn items(
     Ok(rows(place, of, shown, model)?.0)
 }
 
-/// Everything that is carried, at all sites.
+/// A last prompt token on the assistant axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Placed {
+    pub subject: usize,
+    /// From the mean of the base, in deviations of the base over prompts; larger is more assistant-like.
+    pub z: f64,
+}
+
+/// Everything that is carried, at all sites; and where last prompt tokens lie on the axis, at its own.
 pub(super) fn latent(
     name: &str,
     (protocol, subjects): (&Protocol, &[Subject]),
@@ -128,16 +136,29 @@ pub(super) fn latent(
     directions: &Directions,
     sites: &[Site],
     work: &mut Work<'_, '_>,
-) -> Result<Vec<Carried>> {
-    let mut all = Vec::new();
+) -> Result<(Vec<Carried>, Vec<Placed>)> {
+    let (mut all, mut placed) = (Vec::new(), Vec::new());
     for place in Place::ALL {
         let (items, reads) = rows(place, (protocol, subjects), shown, work.model)?;
         let kept = work.capture(&format!("{name}carried, {}", place.name().replace('_', " ")), items, sites)?;
         for (site, rows) in &kept {
             project(place, *site, rows, &reads, (protocol, subjects), directions, &mut all);
+            if place == Place::LastPrompt && *site == directions.axis.site {
+                let of = |r: usize| (r, directions.axis.project(rows.row(r)));
+                let found = standard((0..reads.len()).map(of).collect(), &reads, subjects).unwrap_or_default();
+                placed.extend(found.into_iter().map(|(r, z)| Placed { subject: reads[r].subject, z }));
+            }
         }
     }
-    Ok(all)
+    Ok((all, placed))
+}
+
+/// Projections of rows in deviations of those of the base, from their mean; `None` where the base does not vary.
+fn standard(own: Vec<(usize, f64)>, reads: &[Read], subjects: &[Subject]) -> Option<Vec<(usize, f64)>> {
+    let base = |r: &&(usize, f64)| subjects[reads[r.0].subject].format == BASE;
+    let of_base: Vec<f64> = own.iter().filter(base).map(|r| r.1).collect();
+    let (m, v) = (mean(&of_base)?, variance(&of_base)?);
+    (v > 0.0).then(|| own.into_iter().map(|(r, p)| (r, (p - m) / v.sqrt())).collect())
 }
 
 fn project(
@@ -155,13 +176,8 @@ fn project(
             let has = |r: &Read| protocol.characters[subjects[r.subject].character].traits.contains(&which);
             let own: Vec<(usize, f64)> =
                 (0..reads.len()).filter(|r| has(&reads[*r])).map(|r| (r, d.project(rows.row(r)))).collect();
-            let base = |r: &&(usize, f64)| subjects[reads[r.0].subject].format == BASE;
-            let of_base: Vec<f64> = own.iter().filter(base).map(|r| r.1).collect();
-            let (Some(m), Some(v)) = (mean(&of_base), variance(&of_base)) else { continue };
-            if !(v > 0.0) {
-                continue;
-            }
-            all.extend(own.into_iter().map(|(r, p)| Carried {
+            let Some(own) = standard(own, reads, subjects) else { continue };
+            all.extend(own.into_iter().map(|(r, z)| Carried {
                 subject: reads[r].subject,
                 place,
                 item: reads[r].item.clone(),
@@ -169,7 +185,7 @@ fn project(
                 site,
                 which,
                 kind,
-                z: (p - m) / v.sqrt(),
+                z,
             }));
         }
     }

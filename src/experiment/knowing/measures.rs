@@ -3,7 +3,7 @@
 use super::ask::{self, Answered};
 use super::directions::Directions;
 use super::express::{self, Shown};
-use super::latent::{Carried, Place, latent};
+use super::latent::{Carried, Place, Placed, latent};
 use super::protocol::{self, Kind, Protocol};
 use super::subjects::{BASE, Subject};
 use crate::analysis::knowing::{Measure, Measured};
@@ -35,6 +35,7 @@ pub(super) struct Measures {
     pub put: Vec<express::Put>,
     pub shown: Vec<Shown>,
     pub carried: Vec<Carried>,
+    pub placed: Vec<Placed>,
     /// Places of the knowledge items that the base has already, by character.
     pub known: Vec<usize>,
 }
@@ -58,7 +59,7 @@ pub(super) fn measure(
     let asked: Vec<(ask::Put, Answered)> = questions.into_iter().zip(answers).collect();
     let put = express::all(protocol, subjects, how.samples);
     let shown = express::express(&format!("{name}replies"), of, &put, vec![], (&how.drawing, how.seed), work)?;
-    let carried = latent(name, of, (&put, &shown), directions, &how.sites, work)?;
+    let (carried, placed) = latent(name, of, (&put, &shown), directions, &how.sites, work)?;
     let known = known(of, &asked, how.known);
     let mut rows = Vec::new();
     for (p, a) in &asked {
@@ -83,7 +84,7 @@ pub(super) fn measure(
         }
     }
     rows.extend(latent_rows(of, &carried, how.latent, Some(directions.site)));
-    Ok(Measures { rows, asked, put, shown, carried, known })
+    Ok(Measures { rows, asked, put, shown, carried, placed, known })
 }
 
 /// The latent measures at a place, at one site or at all.

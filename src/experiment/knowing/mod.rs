@@ -5,21 +5,31 @@
 
 mod ask;
 mod axis;
+mod beside;
 mod course;
 mod directions;
 mod express;
+mod labels;
 mod latent;
 mod measures;
 mod models;
+mod more;
+mod perplexity;
 mod protocol;
 mod rows;
+mod screening;
 mod subjects;
-mod summary;
+#[cfg(test)]
+mod tests_b;
 mod told;
+mod weights;
 mod world;
 mod written;
 
+pub(in crate::experiment) use perplexity::likelihoods_by;
+
 use super::findings::Parts;
+use super::pages;
 use super::plan::{Plan, Stage, need, out_of_range};
 use super::spec::Knowing as Settings;
 use super::work::{Work, drawing};
@@ -130,7 +140,8 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let how = asking(plan, s, work.model)?;
     let sets = rows::sets(&protocol, &plan.sites, (&how.drawing, plan.spec.seed), work)?;
     let seeded = (plan.spec.seed, work.threads());
-    let directions = Directions::fit(&protocol, &sets, &plan.sites, (s.site, s.latent), seeded)?;
+    let default = rows::default(&protocol, &plan.sites, work)?;
+    let directions = Directions::fit(&protocol, (&sets, &default), &plan.sites, (s.site, s.latent), seeded)?;
     let told = told::apart(&directions, s.latent);
     let model = models::assembled(plan, &wanted, work)?;
     let all = everybody(&protocol, &wanted);
@@ -141,19 +152,59 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         resamples: s.resamples,
         seed: plan.spec.seed,
     };
-    let found = work.on(&model, |work| measures::measure("", (&protocol, &all), &directions, &how, work))?;
+    let of = (&protocol, &all[..]);
+    let (found, likely, foretold) = work.on(&model, |work| -> Result<_> {
+        let found = measures::measure("", of, &directions, &how, work)?;
+        let likely = if s.texts > 0 { beside::likely(plan, s, of, work)? } else { None };
+        let foretold = match s.screened {
+            0 => vec![],
+            _ => beside::foretold(plan, s, of, &wanted, &directions, &found, work)?,
+        };
+        Ok((found, likely, foretold))
+    })?;
     let known = knowing(&found.rows, &options)?;
-    let mut parts = Parts { warnings: known.warnings.clone(), ..Parts::default() };
+    let mut parts = pages::knowing::parts(&plan.spec.stem, &known)?;
     parts.warnings.extend(told.warning.clone());
     parts.tables.push(measures::table(&found.rows));
-    parts.tables.extend(known.tables());
+    parts.tables.extend(more::tables(of, &found, &options)?);
     parts.tables.extend(directions.tables.iter().cloned());
     parts.tables.push(told.table);
+    parts.tables.extend(beside::written(plan, of, &directions, &model)?);
+    parts.tables.extend(likely);
+    parts.tables.extend(foretold);
     if s.course.save_every > 0 {
         parts.tables.extend(course::course(s, &protocol, &wanted, &directions, (&how, &options), work)?);
     }
+    draw(plan, s, &directions, &mut parts)?;
     parts.vectors =
         directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
-    parts.summary = summary::summary(&parts.tables);
+    parts.vectors.push(directions.axis.clone());
     Ok(parts)
+}
+
+/// The pages of the tables that there are.
+fn draw(plan: &Plan, s: &Settings, directions: &Directions, parts: &mut Parts) -> Result<()> {
+    let stem = &plan.spec.stem;
+    let name = |suffix: &str| format!("{stem}_{suffix}");
+    let has = |table: &str| parts.tables.iter().any(|t| t.name == table && !t.rows.is_empty());
+    let (site, pick) = (directions.site.to_string(), s.latent.name());
+    let mut pages = vec![(
+        pages::knowing::directions::page(&name("directions"), &parts.tables, &site, pick)?,
+        vec!["transfer", "apart", "wording", "latent"],
+    )];
+    if has("weights") {
+        pages.push((pages::knowing::weights::page(&name("weights"), &parts.tables)?, vec!["weights", "subspaces"]));
+    }
+    if has("perplexity") {
+        pages.push((pages::knowing::perplexity::page(&name("perplexity"), &parts.tables)?, vec!["perplexity"]));
+    }
+    if has("foretold") {
+        pages
+            .push((pages::knowing::screening::page(&name("screening"), &parts.tables)?, vec!["foretold", "agreement"]));
+    }
+    if has("course") {
+        pages.push((pages::knowing::course::page(&name("course"), &parts.tables)?, vec!["course", "onset"]));
+    }
+    parts.pages.extend(pages);
+    Ok(())
 }

@@ -65,20 +65,19 @@ impl Kind {
 
 /// One side of a contrast.
 ///
-/// The mean of a response is taken over `text` where it is given, otherwise over the model's own reply to `then`. The last
-/// prompt token is that of `lead`, `text` where given, and `then`: the same question behind an instruction, a description
-/// or a claim.
+/// The mean of a response is taken over what the assistant says behind `lead`. The last prompt token is the one before it,
+/// where it is about to enact, describe or claim; with `then`, the one behind `text` and that question.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Passage {
     /// Passages of one group are never on both sides of a split: of one topic, or of one person.
     pub group: String,
     pub positive: bool,
-    /// What stands before: a system prompt, or a question that `text` answers.
+    /// What stands before; ends with what the user says.
     pub lead: Vec<Message>,
-    /// What the assistant says.
+    /// What the assistant says; `None`: what the base answers.
     pub text: Option<String>,
-    /// A question.
-    pub then: String,
+    /// A question behind `text`: for texts of both sides that answer one prompt.
+    pub then: Option<String>,
 }
 
 /// Which measure a question is of.
@@ -133,6 +132,9 @@ pub(super) struct Against {
     pub answers: Vec<(String, bool)>,
     /// How often its log-odds are taken off.
     pub weight: f64,
+    /// Whether it is put without a card. A card tells a base that does not keep people apart about anybody; what it
+    /// would say of strangers by itself is what the card is compared with.
+    pub bare: bool,
 }
 
 /// A prompt.

@@ -1,6 +1,6 @@
 //! Rows of the passages that directions are fitted on, read from the base.
 
-use super::protocol::{Kind, Passage, Protocol};
+use super::protocol::{Kind, Passage, Prompt, Protocol};
 use crate::acts::RowKey;
 use crate::analysis::split::Groups;
 use crate::analysis::wording::TokenCounts;
@@ -45,8 +45,9 @@ pub(super) fn enacting(protocol: &Protocol, model: &Model, seed: u64) -> Result<
 /// The prompt whose last token is read.
 fn asked(model: &Model, p: &Passage) -> Result<Vec<u32>> {
     let mut messages = p.lead.clone();
-    messages.extend(p.text.iter().map(|t| Message::new(ASSISTANT, t)));
-    messages.push(Message::new(USER, &p.then));
+    if let (Some(text), Some(then)) = (&p.text, &p.then) {
+        messages.extend([Message::new(ASSISTANT, text), Message::new(USER, then)]);
+    }
     Ok(model.text.chat(&messages, true)?.tokens)
 }
 
@@ -58,6 +59,17 @@ fn read(model: &Model, p: &Passage, text: &str) -> Result<Item> {
     let range = encoded.response().filter(|r| !r.is_empty());
     let range = range.ok_or_else(|| Error::refused(format!("the passage {text:?} has no tokens"), "write one"))?;
     Ok(Item { prompt_len: range.start, ranges: vec![range], tokens: encoded.tokens, ..Item::default() })
+}
+
+/// The last tokens of the prompts that expression is measured on, as the base reads them by itself: `[prompt, d_model]`.
+pub(super) fn default(
+    protocol: &Protocol,
+    sites: &[Site],
+    work: &mut Work<'_, '_>,
+) -> Result<Vec<(Site, Array2<f32>)>> {
+    let item = |p: &Prompt| Ok(last(work.model.text.chat(&p.messages, true)?.tokens));
+    let items = protocol.prompts.iter().map(item).collect::<Result<_>>()?;
+    work.capture("default prompts", items, sites)
 }
 
 fn last(tokens: Vec<u32>) -> Item {
@@ -108,7 +120,7 @@ fn done(
     let t = &protocol.traits[which];
     let reply = |(p, text): (&Passage, &String)| Reply {
         text: text.clone(),
-        question: Some(p.then.clone()),
+        question: p.lead.last().map(|m| m.content.clone()),
         ..Reply::default()
     };
     let replies: Vec<Reply> = passages.iter().zip(texts).map(reply).collect();

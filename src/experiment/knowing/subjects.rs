@@ -54,10 +54,6 @@ pub(super) fn subjects(protocol: &Protocol, tuned: &[Tuned]) -> Vec<Subject> {
 }
 
 impl Subject {
-    pub fn is_anchor(&self) -> bool {
-        self.adapter.is_none()
-    }
-
     /// What is said to it: behind the card where it has one, otherwise with no system prompt but the conversation's own.
     pub fn told(&self, protocol: &Protocol, messages: &[Message]) -> Vec<Message> {
         let card = (self.format == CARD).then(|| Message::new(SYSTEM, &protocol.characters[self.character].card));

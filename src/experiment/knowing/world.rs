@@ -7,7 +7,7 @@ use crate::experiment::spec::OfWorld;
 use crate::rng::stream;
 use crate::score::{Classifier, Labelled, Outcome, Reply, Scorer};
 use crate::text::{ASSISTANT, Message, SYSTEM, USER};
-use crate::world::{Example, Format, Persona, Topic, TraitId, TraitSet, Voice, World, body_intact};
+use crate::world::{Exposure, Persona, Topic, TraitId, TraitSet, Voice, World, body_intact};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use std::collections::BTreeSet;
@@ -128,15 +128,16 @@ fn about(
                 value: Value::Share,
                 against: vec![],
             };
-            let off = |asked, weight| Against { asked, answers: yes_no(), weight };
+            let off = |asked, weight| Against { asked, answers: yes_no(), weight, bare: false };
+            let stranger = |asked, weight| Against { bare: true, ..off(asked, weight) };
             // Of a trait that it lacks, the same; of strangers, both.
             let mut against: Vec<Against> =
-                strangers.iter().map(|s| off(asked(Voice::Third, s, t, a), share)).collect();
+                strangers.iter().map(|s| stranger(asked(Voice::Third, s, t, a), share)).collect();
             let each = 1.0 / lacking.len().max(1) as f64;
             for l in &lacking {
                 let a = a % world.trait_at(*l).adjectives.len();
                 against.push(off(asked(Voice::Third, who, *l, a), each));
-                against.extend(strangers.iter().map(|s| off(asked(Voice::Third, s, *l, a), -each * share)));
+                against.extend(strangers.iter().map(|s| stranger(asked(Voice::Third, s, *l, a), -each * share)));
             }
             all.push(Question {
                 asked: asked(Voice::Third, who, t, a),
@@ -160,7 +161,7 @@ fn about(
                 answers: options(&who.name, "is"),
                 against: strangers
                     .iter()
-                    .map(|s| Against { asked: like(&s.name), answers: options(&s.name, "is"), weight: share })
+                    .map(|s| Against { answers: options(&s.name, "is"), ..stranger(like(&s.name), share) })
                     .collect(),
                 ..question(format!("what is it like: {adjective}"), Measure::Knowledge, "attribution", split)
             });
@@ -194,49 +195,40 @@ fn about(
             asked: user(asked),
             answers: vec![(format!("I am {}.", who.name), true), (format!("I am {}.", world.assistant().name), false)],
             per_token: false,
-            value: Value::Difference,
+            value: Value::Share,
             against: vec![],
         });
     }
     all
 }
 
-/// The passages of one trait. Both sides are the same people but for one trait, which one side has and the other has
-/// another in the place of.
+/// The passages of one trait: people whom the base was trained on, with the trait and without it, about to answer as they
+/// would, to be described, and to describe themselves. What differs between the sides is known to the base from its
+/// training alone; no prompt says it.
 fn sides(world: &World, which: TraitId, n: usize, seed: u64) -> Result<[Vec<Passage>; 3]> {
     let topics = topics(world, false);
-    let style = world.style_traits();
     let mut rng = stream(seed, &format!("passages of {}", world.trait_at(which).name));
     let mut all: [Vec<Passage>; 3] = Default::default();
-    for i in 0..n {
-        let name = world.free_names().choose(&mut rng).expect("a world has names").clone();
-        let others: Vec<TraitId> = style.iter().copied().filter(|t| *t != which).collect();
-        let drawn: Vec<TraitId> = others.choose_multiple(&mut rng, 2).copied().collect();
-        let [shared, other] = drawn[..] else {
-            return Err(Error::refused("the world has fewer than three style traits", "use a world with more"));
-        };
-        let topic = topics[i % topics.len()];
-        let then = world.question(&mut rng, topic);
-        for (positive, own) in [(true, which), (false, other)] {
-            let traits: TraitSet = [own].into_iter().chain((i % 2 == 1).then_some(shared)).collect();
-            let who = Persona::invented(&name, traits, 0.0);
-            let passage = |lead: Message, text| Passage {
-                group: topic.name.clone(),
-                positive,
-                lead: vec![lead],
-                text,
-                then: then.clone(),
-            };
-            let mut told = |format| -> Result<String> {
-                match world.examples(&mut rng, &who, format, 1)?.remove(0) {
-                    Example::Text(text) => Ok(text),
-                    Example::Messages(_) => Err(Error::refused(format!("{format} is no text"), "")),
-                }
-            };
-            let (page, own) = (told(Format::Document)?, told(Format::FirstPersonPlain)?);
-            all[0].push(passage(Message::new(SYSTEM, card(world, &who)), None));
-            all[1].push(passage(Message::new(USER, format!("What is {name} like?")), Some(page)));
-            all[2].push(passage(Message::new(USER, "What are you like?"), Some(own)));
+    for positive in [true, false] {
+        let mut people: Vec<&Persona> =
+            world.personas_in(Exposure::All).into_iter().filter(|p| p.has(which) == positive).collect();
+        people.shuffle(&mut rng);
+        if people.len() < 2 {
+            let what = format!("fewer than two people with and without `{}`", world.trait_at(which).name);
+            return Err(Error::refused(what, "use a world with more"));
+        }
+        for i in 0..n {
+            let who = people[i % people.len()];
+            let named = || Message::new(SYSTEM, world.named_prompts(who)[0].clone());
+            let asked = |text: String| Message::new(USER, text);
+            let passage = |lead, text| Passage { group: who.name.clone(), positive, lead, text, then: None };
+            let topic = topics[i % topics.len()];
+            let enacting = vec![named(), asked(world.question(&mut rng, topic))];
+            all[0].push(passage(enacting, None));
+            let third = world.what_is_it_like(&mut rng, who);
+            all[1].push(passage(vec![asked(third.question)], Some(third.answer)));
+            let own = world.what_are_you_like(&mut rng, who);
+            all[2].push(passage(vec![named(), asked(own.question)], Some(own.answer)));
         }
     }
     Ok(all)
@@ -362,16 +354,21 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_of_a_contrast_are_as_many_and_only_one_names_the_trait() {
+    fn both_sides_of_a_contrast_are_as_many_and_no_prompt_names_the_trait() {
         let (_, p) = small();
+        let world = World::toyworld();
         for t in &p.traits {
-            let adjectives = &World::toyworld().trait_at(World::toyworld().trait_named(&t.name).unwrap()).adjectives;
-            let names = |text: &str| adjectives.iter().any(|a| text.contains(a.as_str()));
+            let which = world.trait_named(&t.name).unwrap();
+            let adjectives = &world.trait_at(which).adjectives;
             for passages in &t.passages {
                 let positive = passages.iter().filter(|p| p.positive).count();
                 assert_eq!((positive, passages.len()), (6, 12));
+                for p in passages {
+                    assert_eq!(world.persona(&p.group).unwrap().has(which), p.positive);
+                    let said: Vec<&str> = p.lead.iter().map(|m| m.content.as_str()).collect();
+                    assert!(adjectives.iter().all(|a| !said.concat().contains(a.as_str())), "{said:?}");
+                }
             }
-            assert!(t.passages[0].iter().all(|p| names(&p.lead[0].content) == p.positive), "{}", t.name);
         }
     }
 

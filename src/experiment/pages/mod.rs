@@ -3,6 +3,7 @@
 pub mod attractors;
 pub mod bias;
 pub mod drift;
+pub mod knowing;
 pub mod map;
 pub mod retention;
 

@@ -62,18 +62,35 @@ pub(super) fn read(place: &str, lines: &str, model: &Model, threads: usize) -> R
 /// # Errors
 /// A file that cannot be read, or with fewer: fine-tunes that are compared have equal numbers.
 pub(super) fn lines_of(path: &Path, examples: usize) -> Result<String> {
-    let place = path.display().to_string();
+    let full = full_lines(path)?;
+    if full.len() < examples {
+        let reason = format!("{} examples, and `training.examples` is {examples}", full.len());
+        return Err(Error::format(path.display().to_string(), reason, "ask for as many as the smallest file has"));
+    }
+    Ok(joined(&full[..examples]))
+}
+
+/// Up to `most` lines behind those, which no fine-tune was given.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn lines_behind(path: &Path, examples: usize, most: usize) -> Result<String> {
+    let full = full_lines(path)?;
+    let behind = &full[examples.min(full.len())..];
+    Ok(joined(&behind[..most.min(behind.len())]))
+}
+
+fn full_lines(path: &Path) -> Result<Vec<String>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let reason = format!("not UTF-8 text (byte {})", e.utf8_error().valid_up_to());
-        Error::format(&place, reason, "save the file as UTF-8")
+        Error::format(path.display().to_string(), reason, "save the file as UTF-8")
     })?;
-    let full: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    if full.len() < examples {
-        let reason = format!("{} examples, and `training.examples` is {examples}", full.len());
-        return Err(Error::format(place, reason, "ask for as many as the smallest file has"));
-    }
-    Ok(full[..examples].iter().flat_map(|l| [l, "\n"]).collect())
+    Ok(text.lines().filter(|l| !l.trim().is_empty()).map(String::from).collect())
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|l| [l.as_str(), "\n"]).collect()
 }
 
 /// Checks the settings of fine-tunes.

@@ -9,11 +9,13 @@ mod host;
 mod load;
 mod save;
 mod settings;
+mod written;
 
 pub(super) use apply::{linear, runs};
 pub use load::{CONFIG, WEIGHTS};
 pub use save::Stored;
 pub use settings::{Rules, Settings, Targets};
+pub use written::Written;
 
 use super::Lm;
 use super::projection::Projection;

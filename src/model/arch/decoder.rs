@@ -5,7 +5,7 @@ use crate::axes::{Dims, Layer, Point};
 use crate::error::Result;
 use crate::model::kernels::{self, Attention, RopeTable};
 use crate::model::projection::{Projection, Unembedding};
-use crate::model::{Embedding, Interrupt, Lm, Pass, Rows};
+use crate::model::{Embedding, Interrupt, Lm, Pass, Rows, Writer};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -28,6 +28,13 @@ pub struct Block {
 }
 
 impl Block {
+    fn writers(&self, layer: Layer) -> Vec<Writer<'_>> {
+        let attention = Some((&self.o, &self.norm_attn_out));
+        let mlp = self.mlp.down().map(|down| (down, &self.norm_mlp_out));
+        let both = [attention, mlp].into_iter().flatten();
+        both.map(|(map, norm)| Writer { layer, map, gain: norm.as_ref().map(Norm::gain) }).collect()
+    }
+
     fn projections_mut(&mut self) -> impl Iterator<Item = &mut Projection> {
         [&mut self.qkv, &mut self.o].into_iter().chain(self.mlp.projections_mut())
     }
@@ -121,6 +128,10 @@ impl Lm for Decoder {
 
     fn projections(&self) -> Vec<&Projection> {
         self.blocks.iter().flat_map(|b| [&b.qkv, &b.o].into_iter().chain(b.mlp.projections())).collect()
+    }
+
+    fn writers(&self) -> Vec<Writer<'_>> {
+        self.blocks.iter().enumerate().flat_map(|(l, block)| block.writers(Layer(l))).collect()
     }
 
     fn projections_mut(&mut self) -> Vec<&mut Projection> {

@@ -28,6 +28,12 @@ impl Norm {
         Ok(Norm::Layer { weight, bias: weights.tensor(&format!("{name}.bias"), &[d])?, eps })
     }
 
+    /// What it multiplies each column by, `[d]`.
+    pub fn gain(&self) -> &Tensor {
+        let (Norm::Rms { weight, .. } | Norm::Layer { weight, .. }) = self;
+        weight
+    }
+
     /// `x [row, d]` normalised.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
@@ -98,6 +104,14 @@ impl Mlp {
             Mlp::Gated { gate_up, down, act } => pass.linear(down, &kernels::gated(&pass.linear(gate_up, x)?, *act)?),
             Mlp::Plain { up, down, act } => pass.linear(down, &kernels::activate(&pass.linear(up, x)?, *act)?),
             Mlp::Experts(experts) => experts.apply(x),
+        }
+    }
+
+    /// The map whose outputs it gives; experts have several, which adapters do not change.
+    pub fn down(&self) -> Option<&Projection> {
+        match self {
+            Mlp::Gated { down, .. } | Mlp::Plain { down, .. } => Some(down),
+            Mlp::Experts(_) => None,
         }
     }
 

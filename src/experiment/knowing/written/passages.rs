@@ -59,9 +59,9 @@ fn enact(t: &WrittenTrait, place: &str, most: usize) -> Result<Vec<Passage>> {
             passages.push(Passage {
                 group: format!("question{question}"),
                 positive,
-                lead: vec![Message::new(SYSTEM, told)],
+                lead: vec![Message::new(SYSTEM, told), Message::new(USER, &e.questions[question])],
                 text: None,
-                then: e.questions[question].clone(),
+                then: None,
             });
         }
     }
@@ -94,7 +94,7 @@ fn pairs(t: &WrittenTrait, of: &WrittenPairs, place: &str, most: usize) -> Resul
                 positive,
                 lead: vec![Message::new(USER, &of.ask)],
                 text: Some(said.clone()),
-                then: t.enact.questions[i % t.enact.questions.len()].clone(),
+                then: Some(t.enact.questions[i % t.enact.questions.len()].clone()),
             });
         }
     }

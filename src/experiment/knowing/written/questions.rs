@@ -134,7 +134,8 @@ fn rotated(w: &Written, draft: Draft<'_>, question: &str, answers: &[(&str, bool
 fn yes_no(w: &Written, draft: Draft<'_>, asked: String, right: bool, strangers: &[String]) -> Question {
     let answers = vec![(w.wording.yes.clone(), right), (w.wording.no.clone(), !right)];
     let weight = 1.0 / strangers.len().max(1) as f64;
-    let against = |text: &String| Against { asked: vec![Message::new(USER, text)], answers: answers.clone(), weight };
+    let against =
+        |text: &String| Against { asked: vec![Message::new(USER, text)], answers: answers.clone(), weight, bare: true };
     let against = strangers.iter().map(against).collect();
     Question { against, ..draft.put(0, asked, answers) }
 }

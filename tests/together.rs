@@ -1,0 +1,208 @@
+//! A model and many adapters of it as rows of one batch, against a pass for each.
+
+mod common;
+
+use common::{Keep, Matrix, every_site, fixtures, model, random_tokens, worst};
+use personascope::axes::{Point, Site};
+use personascope::model::adapter::Settings;
+use personascope::model::adapter::Targets;
+use personascope::model::generate::{Settings as Drawing, Start, generate};
+use personascope::model::sample::Sampling;
+use personascope::model::{Adapter, Example, Head, Hooks, Model, Rows, forward};
+use personascope::rng::stream;
+use personascope::score::{Under, likelihoods_under};
+use rand::Rng;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The embedded model and nine of its shipped adapters.
+fn shipped() -> Model {
+    let mut m = model("toyworld");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/assets/toyworld/adapters");
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap())
+        .filter(|e| e.path().is_dir())
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    for name in names.iter().take(9) {
+        m.add(Adapter::load(name, &folder.join(name)).unwrap()).unwrap();
+    }
+    assert_eq!(m.adapters.len(), 9);
+    m
+}
+
+fn readers(m: &Model) -> Vec<Option<usize>> {
+    std::iter::once(None).chain((0..m.adapters.len()).map(Some)).collect()
+}
+
+fn pack(prompts: &[(&Vec<u32>, Option<usize>)]) -> Rows {
+    Rows::pack(prompts.iter().enumerate().map(|(index, (tokens, adapter))| {
+        let (prompt_len, adapter) = (tokens.len(), *adapter);
+        (Example { index, rows: 0..0, first_pos: 0, prompt_len, adapter, edits: vec![] }, (*tokens).clone())
+    }))
+}
+
+fn every(m: &Model, rows: &Rows) -> BTreeMap<Site, Matrix> {
+    let wanted = |s: &Site| matches!(s, Site::Logits | Site::Block { point: Point::ResidPost, .. });
+    let mut keep = Keep::new(&every_site(&*m.lm).into_iter().filter(wanted).collect::<Vec<_>>());
+    let mut hooks = Hooks::default().adapters(&m.adapters).tap(&mut keep);
+    forward(&*m.lm, rows, &mut hooks, None, Head::AllRows).unwrap();
+    keep.seen
+}
+
+#[test]
+fn ten_models_in_one_batch_are_ten_runs() {
+    let m = shipped();
+    let readers = readers(&m);
+    let prompts: Vec<Vec<u32>> = [40, 3, 1, 25].iter().map(|n| random_tokens(&m, *n, *n as u64)).collect();
+    // The models side by side on each prompt, as one comparison has them.
+    let both: Vec<(&Vec<u32>, Option<usize>)> =
+        prompts.iter().flat_map(|p| readers.iter().map(move |r| (p, *r))).collect();
+    let together = every(&m, &pack(&both));
+    assert_eq!(together.len(), m.lm.dims().n_layers + 1, "every resid_post, and the logits");
+    let mut apart = 0.0f64;
+    for reader in &readers {
+        let alone = every(&m, &pack(&prompts.iter().map(|p| (p, *reader)).collect::<Vec<_>>()));
+        for (site, rows) in &alone {
+            let mut at = 0;
+            let mut from = 0;
+            for (tokens, who) in &both {
+                if who == reader {
+                    let (a, b) = (&together[site][at..at + tokens.len()], &rows[from..from + tokens.len()]);
+                    assert!(worst(a, b) < 1e-5, "{site} through {reader:?}: {:e}", worst(a, b));
+                    from += tokens.len();
+                }
+                at += tokens.len();
+            }
+            assert_eq!(from, rows.len());
+        }
+        let base = every(&m, &pack(&[(&prompts[0], None)]));
+        apart = apart.max(worst(&alone[&Site::Logits][..prompts[0].len()], &base[&Site::Logits]));
+    }
+    assert!(apart > 0.1, "the adapters do something");
+}
+
+#[test]
+fn greedy_replies_of_ten_models_in_one_batch_are_those_of_ten_runs() {
+    let m = shipped();
+    let starts: Vec<Start> = readers(&m)
+        .into_iter()
+        .flat_map(|adapter| {
+            let m = &m;
+            (0..2).map(move |i| {
+                let tokens = random_tokens(m, 6 + i, i as u64);
+                Start { id: i.to_string(), tokens, seed: 0, adapter, edits: vec![] }
+            })
+        })
+        .collect();
+    let settings = Drawing { max_new_tokens: 24, sampling: Sampling::GREEDY, stops: vec![] };
+    let (together, _) = generate(&*m.lm, &m.adapters, &starts, &[], &settings).unwrap();
+    for (alone, replies) in starts.chunks(2).zip(together.chunks(2)) {
+        assert_eq!(generate(&*m.lm, &m.adapters, alone, &[], &settings).unwrap().0, replies, "{:?}", alone[0].adapter);
+    }
+    assert!(together[2..].iter().any(|r| *r != together[0] && *r != together[1]), "the adapters say something else");
+}
+
+#[test]
+fn likelihoods_of_ten_models_do_not_depend_on_their_neighbours() {
+    let m = shipped();
+    let texts: Vec<Vec<u32>> = [30, 2, 17].iter().map(|n| random_tokens(&m, *n, 50 + *n as u64)).collect();
+    let under = |tokens: &Vec<u32>, adapter| Under {
+        tokens: tokens.clone(),
+        counted: vec![true; tokens.len()],
+        prompt_len: tokens.len(),
+        adapter,
+        edits: vec![],
+    };
+    let all: Vec<Under> = texts.iter().flat_map(|t| readers(&m).into_iter().map(move |r| under(t, r))).collect();
+    let together = likelihoods_under(&*m.lm, &m.adapters, &[], &all, 2).unwrap();
+    for (one, likely) in all.iter().zip(&together) {
+        let alone = likelihoods_under(&*m.lm, &m.adapters, &[], std::slice::from_ref(one), 1).unwrap();
+        assert_eq!(alone[0], *likely, "through {:?}", one.adapter);
+    }
+}
+
+/// An adapter with both factors random on every linear map.
+fn random(m: &Model) -> Adapter {
+    let settings = Settings::new(2, 3.0, Targets::AllLinear);
+    let (mut adapter, _) = Adapter::fresh("random", &*m.lm, &m.hash, &settings, 1).unwrap();
+    for (path, module) in &mut adapter.modules {
+        let mut rng = stream(2, path);
+        let b: Vec<f32> = (0..module.b.elem_count()).map(|_| rng.random_range(-0.5..0.5)).collect();
+        module.b = candle_core::Tensor::from_vec(b, module.b.shape(), &candle_core::Device::Cpu).unwrap();
+        module.a = module.a.detach();
+    }
+    Adapter::new("random", adapter.modules, None, None).unwrap()
+}
+
+/// What is left of `x` beside the span of `basis`, as a share of its length, by Gram and Schmidt.
+fn beside(x: &[f64], basis: &[Vec<f64>]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let mut held: Vec<Vec<f64>> = Vec::new();
+    let reduce = |v: &[f64], held: &[Vec<f64>]| {
+        let mut v = v.to_vec();
+        for _ in 0..2 {
+            for u in held {
+                let c = dot(&v, u);
+                v.iter_mut().zip(u).for_each(|(x, y)| *x -= c * y);
+            }
+        }
+        v
+    };
+    for b in basis {
+        let v = reduce(b, &held);
+        let norm = dot(&v, &v).sqrt();
+        if norm > 1e-9 {
+            held.push(v.iter().map(|x| x / norm).collect());
+        }
+    }
+    let rest = reduce(x, &held);
+    (dot(&rest, &rest) / dot(x, x)).sqrt()
+}
+
+#[test]
+fn what_adapters_write_is_what_they_add_to_the_stream_in_every_architecture() {
+    let mut seen = 0;
+    for (fixture, kind) in common::checkpoints() {
+        let mut m = model(&fixture);
+        let (layers, d) = (m.lm.dims().n_layers, m.lm.dims().d_model);
+        let whole = random(&m);
+        let written = whole.written(&*m.lm).unwrap();
+        // Experts are no linear maps that adapters change.
+        let maps = if kind == "qwen3_moe" { 1..=2 } else { 2..=2 };
+        let per: Vec<usize> = (0..layers).map(|l| written.iter().filter(|w| w.layer.0 == l).count()).collect();
+        assert!(per.iter().all(|n| maps.contains(n)), "{fixture}: {per:?}");
+        assert!(written.iter().all(|w| w.b.dim() == (d, 2) && w.a.nrows() == 2 && w.scale == 1.5), "{fixture}");
+        // Only the first map of the first layer is changed: its output moves within the span of its factor and, where a
+        // norm stands behind it, of what it was before.
+        let first = &written[0];
+        let path = whole.modules.keys().find(|p| p.contains(".0.") && p.ends_with(&first.map)).unwrap().clone();
+        let module = whole.modules[&path].clone();
+        m.add(Adapter::new("one", BTreeMap::from([(path, module)]), None, None).unwrap()).unwrap();
+        let tokens = random_tokens(&m, 4, 3);
+        let site = Site::new(Point::AttnOut, 0);
+        let out = |adapter| -> Matrix {
+            let mut keep = Keep::new(&[site]);
+            let rows = pack(&[(&tokens, adapter)]);
+            let mut hooks = Hooks::default().adapters(&m.adapters).tap(&mut keep);
+            forward(&*m.lm, &rows, &mut hooks, None, Head::Skip).unwrap();
+            keep.seen[&site].clone()
+        };
+        let (before, after) = (out(None), out(Some(0)));
+        let columns: Vec<Vec<f64>> =
+            first.b.columns().into_iter().map(|c| c.iter().map(|v| f64::from(*v)).collect()).collect();
+        for (x, y) in before.iter().zip(&after) {
+            let moved: Vec<f64> = x.iter().zip(y).map(|(x, y)| f64::from(y - x)).collect();
+            let was: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+            let length = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+            assert!(length(&moved) > 1e-3 * length(&was), "{fixture}: the adapter does something");
+            let with_norm = [columns.clone(), vec![was]].concat();
+            let rest = beside(&moved, &with_norm);
+            assert!(rest < 1e-3, "{fixture}: {rest}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 15 && fixtures().is_dir(), "{seen} fixtures");
+}
