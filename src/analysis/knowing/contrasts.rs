@@ -160,14 +160,14 @@ fn paired(all: &All<'_>, a: &str, b: &str, index: Index) -> Vec<Unit> {
     let mut units = Vec::new();
     for (character, a) in &of_a {
         let Some(b) = of_b.get(character) else { continue };
-        let unit = |value, centred| Unit { character: character.to_string(), value, centred };
+        let unit = |value, centred, influence| Unit { character: character.to_string(), value, centred, influence };
         let common: BTreeSet<&str> = a.keys().filter(|s| b.contains_key(*s)).copied().collect();
         if common.is_empty() {
             let over = |s: &Seeds, f: fn(&Unit) -> f64| mean(&s.values().map(f).collect::<Vec<_>>()).unwrap_or(0.0);
             let less = |f: fn(&Unit) -> f64| over(a, f) - over(b, f);
-            units.push(unit(less(|u| u.value), less(|u| u.centred)));
+            units.push(unit(less(|u| u.value), less(|u| u.centred), BTreeMap::new()));
         }
-        units.extend(common.iter().map(|s| unit(a[s].value - b[s].value, a[s].centred - b[s].centred)));
+        units.extend(common.iter().map(|s| a[s].less(&b[s])));
     }
     units
 }

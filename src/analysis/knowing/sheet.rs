@@ -73,6 +73,18 @@ impl Subject {
         Ok((less(Ratio::value), less(Ratio::centred)))
     }
 
+    /// How much each item moves an index, by trait and item; nothing where there is no index.
+    pub fn influence(&self, index: Index) -> Vec<(String, f64)> {
+        let Ok((a, b)) = self.parts(index) else { return Vec::new() };
+        let of = |r: &Ratio, sign: f64| -> Vec<(String, f64)> {
+            let key = |item: &String| format!("{}\u{1f}{item}", self.quality);
+            r.items.iter().map(key).zip(r.influence()).map(|(key, v)| (key, sign * v)).collect()
+        };
+        let mut all = of(a, 1.0);
+        all.extend(b.into_iter().flat_map(|b| of(b, -1.0)));
+        all
+    }
+
     /// The index alone.
     pub fn value(&self, index: Index) -> Option<f64> {
         self.point(index).ok().map(|p| p.0)

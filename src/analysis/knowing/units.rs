@@ -59,14 +59,21 @@ impl All<'_> {
 
     /// Per character and seed the index of a format: the mean over its traits and models, with how many values.
     pub fn units(&self, format: &str, index: Index) -> BTreeMap<(&str, &str), (Unit, usize)> {
-        let mut by: BTreeMap<(&str, &str), Vec<(f64, f64)>> = BTreeMap::new();
+        let mut by: BTreeMap<(&str, &str), Vec<(&Subject, (f64, f64))>> = BTreeMap::new();
         for (s, points) in self.subjects.iter().zip(&self.points).filter(|(s, _)| s.format == format) {
-            by.entry((&s.character, &s.seed)).or_default().extend(points.get(&index));
+            by.entry((&s.character, &s.seed)).or_default().extend(points.get(&index).map(|p| (s, *p)));
         }
-        let unit = |((character, seed), points): ((_, _), Vec<(f64, f64)>)| {
-            let over = |f: fn(&(f64, f64)) -> f64| mean(&points.iter().map(f).collect::<Vec<_>>());
+        let alone = by.keys().all(|k| by.keys().next().is_some_and(|first| first.0 == k.0));
+        let unit = |((character, seed), points): ((_, _), Vec<(&Subject, (f64, f64))>)| {
+            let over = |f: fn(&(f64, f64)) -> f64| mean(&points.iter().map(|p| f(&p.1)).collect::<Vec<_>>());
             let (value, centred) = (over(|p| p.0)?, over(|p| p.1)?);
-            let unit = Unit { character: String::from(character), value, centred };
+            let mut influence = BTreeMap::new();
+            for (s, _) in points.iter().filter(|_| alone) {
+                for (key, v) in s.influence(index) {
+                    *influence.entry(key).or_default() += v / points.len() as f64;
+                }
+            }
+            let unit = Unit { character: String::from(character), value, centred, influence };
             Some(((character, seed), (unit, points.len())))
         };
         by.into_iter().filter_map(unit).collect()
