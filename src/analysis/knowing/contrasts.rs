@@ -32,10 +32,6 @@ pub struct Contrast {
     pub(super) found: Option<Pooled>,
     /// Among planned contrasts, or among all others.
     pub q: Option<f64>,
-    /// The chance to find a difference as large as this one, were it the truth.
-    pub power: Option<f64>,
-    /// The smallest difference that is found four times of five.
-    pub smallest: Option<f64>,
 }
 
 impl Contrast {
@@ -46,6 +42,22 @@ impl Contrast {
             Some((_, hi)) if hi < 0.0 => format!("{} below {}", self.a, self.b),
             _ => "not shown".into(),
         }
+    }
+
+    /// How many independent values the test is made of, their standard deviation, and the difference.
+    fn test(&self) -> Option<(usize, f64, f64)> {
+        let f = self.found.as_ref()?;
+        Some((f.df? as usize + 1, f.sd.filter(|sd| *sd > 0.0)?, f.value))
+    }
+
+    /// The chance to find a difference as large as this one, were it the truth.
+    pub fn power(&self) -> Option<f64> {
+        self.test().and_then(|(n, sd, effect)| power(n, sd, effect, 0.05))
+    }
+
+    /// The smallest difference that is found four times of five.
+    pub fn smallest(&self) -> Option<f64> {
+        self.test().and_then(|(n, sd, _)| smallest_effect(n, sd, 0.05, 0.8))
     }
 
     /// The difference with its 95 % interval and p-value.
@@ -131,18 +143,7 @@ pub(super) fn contrasts(all: &All<'_>, planned: &[Planned]) -> Vec<Contrast> {
 }
 
 fn contrast(all: &All<'_>, planned: bool, a: &str, b: &str, index: Index) -> Contrast {
-    let found = pool(&paired(all, a, b, index));
-    let test = found.as_ref().and_then(|f| Some((f.df? as usize + 1, f.sd.filter(|sd| *sd > 0.0)?, f.value)));
-    Contrast {
-        planned,
-        a: a.into(),
-        b: b.into(),
-        index,
-        q: None,
-        power: test.and_then(|(n, sd, effect)| power(n, sd, effect, 0.05)),
-        smallest: test.and_then(|(n, sd, _)| smallest_effect(n, sd, 0.05, 0.8)),
-        found,
-    }
+    Contrast { planned, a: a.into(), b: b.into(), index, q: None, found: pool(&paired(all, a, b, index)) }
 }
 
 /// Differences by character and seed; of a character whose formats have no seed in common, of their means.
@@ -159,14 +160,14 @@ fn paired(all: &All<'_>, a: &str, b: &str, index: Index) -> Vec<Unit> {
     let mut units = Vec::new();
     for (character, a) in &of_a {
         let Some(b) = of_b.get(character) else { continue };
-        let unit = |value, centred| Unit { character: character.to_string(), value, centred };
+        let unit = |value, centred, influence| Unit { character: character.to_string(), value, centred, influence };
         let common: BTreeSet<&str> = a.keys().filter(|s| b.contains_key(*s)).copied().collect();
         if common.is_empty() {
             let over = |s: &Seeds, f: fn(&Unit) -> f64| mean(&s.values().map(f).collect::<Vec<_>>()).unwrap_or(0.0);
             let less = |f: fn(&Unit) -> f64| over(a, f) - over(b, f);
-            units.push(unit(less(|u| u.value), less(|u| u.centred)));
+            units.push(unit(less(|u| u.value), less(|u| u.centred), BTreeMap::new()));
         }
-        units.extend(common.iter().map(|s| unit(a[s].value - b[s].value, a[s].centred - b[s].centred)));
+        units.extend(common.iter().map(|s| a[s].less(&b[s])));
     }
     units
 }

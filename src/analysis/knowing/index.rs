@@ -79,8 +79,6 @@ impl fmt::Display for Index {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Found {
     pub value: f64,
-    /// Without the bias of a ratio of means.
-    pub centred: f64,
     /// 95 %.
     pub interval: Option<(f64, f64)>,
     /// Of no difference from the base model (of the two parts from each other).
@@ -95,8 +93,7 @@ pub(super) struct Found {
 /// A single index: Fieller's interval, Student's t over items.
 pub(super) fn single(r: &Ratio) -> Found {
     let (n, df) = (r.items.len(), r.items.len() as f64 - 1.0);
-    let mut found =
-        Found { value: r.value(), centred: r.centred(), interval: None, p: None, n, df: None, reason: unknown(r) };
+    let mut found = Found { value: r.value(), interval: None, p: None, n, df: None, reason: unknown(r) };
     if found.reason.is_empty() {
         found.interval = r.limits(t_quantile(0.975, df));
         found.p = (r.nn > 0.0).then(|| two_sided_p(r.n / r.nn.sqrt(), df));
@@ -124,7 +121,6 @@ pub(super) fn difference(a: &Ratio, b: &Ratio) -> Found {
     let n = a.items.len().min(b.items.len());
     let mut found = Found {
         value: a.value() - b.value(),
-        centred: a.centred() - b.centred(),
         interval: None,
         p: None,
         n,

@@ -2,14 +2,16 @@
 //!
 //! The unit is a character with a seed. Units of one character share its anchors and whatever is particular to it, so
 //! they are no independent values: seeds are averaged within their character and Student's t is taken over characters
-//! (the between-stratum of a nested analysis of variance), which keeps its level whether characters differ or not. With a
-//! single character the seeds are all there is, and the interval is about that character alone. The estimate is the mean
-//! over characters, each with the same weight.
+//! (the between-stratum of a nested analysis of variance), which keeps its level whether characters differ or not. The
+//! estimate is the mean over characters, each with the same weight.
+//!
+//! With a single character the interval is about that character alone: seeds vary, and what all of them share (items,
+//! anchors) is taken from the items.
 
 use crate::analysis::interval::FEW_CLUSTERS;
 use crate::analysis::stats::{mean, variance};
 use crate::analysis::student::{t_quantile, two_sided_p};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One unit: a character with a seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,20 @@ pub(super) struct Unit {
     pub value: f64,
     /// The value without the bias of a ratio of means: what the interval is centred on.
     pub centred: f64,
+    /// By trait and item how much the item moves the value, where the format has a single character; empty elsewhere.
+    pub influence: BTreeMap<String, f64>,
+}
+
+impl Unit {
+    /// The difference of two units of one character.
+    pub fn less(&self, other: &Unit) -> Unit {
+        let mut influence = self.influence.clone();
+        for (key, v) in &other.influence {
+            *influence.entry(key.clone()).or_default() -= v;
+        }
+        let (value, centred) = (self.value - other.value, self.centred - other.centred);
+        Unit { character: self.character.clone(), value, centred, influence }
+    }
 }
 
 /// A mean over units.
@@ -78,10 +94,30 @@ pub(super) fn pool(units: &[Unit]) -> Option<Pooled> {
     if v.sqrt() <= 1e-12 * centre.abs().max(1e-3) {
         return Some(Pooled { reason: "no variation between clusters", sd: Some(0.0), ..found });
     }
-    let (df, se) = (draws.len() as f64 - 1.0, (v / draws.len() as f64).sqrt());
+    let (own, df) = (v / draws.len() as f64, draws.len() as f64 - 1.0);
+    let (shared, items) = if characters == 1 { shared(units) } else { (0.0, 1.0) };
+    // Satterthwaite's degrees of freedom of a sum of two variances.
+    let df = (own + shared).powi(2) / (own * own / df + shared * shared / items);
+    let se = (own + shared).sqrt();
     let half = t_quantile(0.975, df) * se;
     found.interval = Some((centre - half, centre + half));
     found.p = Some(two_sided_p(centre / se, df));
     (found.df, found.sd) = (Some(df), Some(v.sqrt()));
     Some(found)
+}
+
+/// The variance of the mean of units that comes from items which all of them answer, and its degrees of freedom. What items
+/// do to single units is in the variance between these already, and is taken off.
+fn shared(units: &[Unit]) -> (f64, f64) {
+    let count = units.len() as f64;
+    let keys: BTreeSet<&String> = units.iter().flat_map(|u| u.influence.keys()).collect();
+    let (mut common, mut single) = (0.0, 0.0);
+    for key in &keys {
+        let all: Vec<f64> = units.iter().map(|u| u.influence.get(*key).copied().unwrap_or(0.0)).collect();
+        let m = all.iter().sum::<f64>() / count;
+        common += m * m;
+        single += all.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (count - 1.0);
+    }
+    let (n, bessel) = (keys.len() as f64, keys.len() as f64 / (keys.len() as f64 - 1.0));
+    if n > 1.0 { (bessel * (common - single / count).max(0.0), n - 1.0) } else { (0.0, 1.0) }
 }

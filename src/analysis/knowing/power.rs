@@ -38,7 +38,7 @@ pub fn smallest_effect(clusters: usize, sd: f64, alpha: f64, wanted: f64) -> Opt
 /// The chance that (Z + shift) / U is further than `limit` from 0, with U = sqrt(chi-square(df) / df): Simpson's rule over
 /// the density of U.
 fn beyond(shift: f64, df: f64, limit: f64) -> f64 {
-    const STEPS: usize = 600;
+    const STEPS: usize = 1200;
     let spread = 10.0 / (2.0 * df).sqrt();
     let (from, to) = ((1.0 - spread).max(0.0), 1.0 + spread);
     let front = std::f64::consts::LN_2 + df / 2.0 * (df / 2.0).ln() - ln_gamma(df / 2.0);

@@ -48,8 +48,8 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// An index, or why there is none.
-    pub fn index(&self, index: Index) -> Result<Found, String> {
+    /// The parts of an index, or why one is missing.
+    fn parts(&self, index: Index) -> Result<(&Ratio, Option<&Ratio>), String> {
         let (a, b) = index.parts();
         let ratio = |m: Measure| match self.scored.get(&m) {
             None => Err(format!("{m} was not measured")),
@@ -58,20 +58,36 @@ impl Subject {
                 Some(_) => format!("{m}: {reason}"),
             }),
         };
-        match b {
-            None => Ok(single(ratio(a)?)),
-            Some(b) => Ok(difference(ratio(a)?, ratio(b)?)),
-        }
+        Ok((ratio(a)?, b.map(ratio).transpose()?))
+    }
+
+    /// An index with its interval over items, or why there is none.
+    pub fn index(&self, index: Index) -> Result<Found, String> {
+        self.parts(index).map(|(a, b)| b.map_or_else(|| single(a), |b| difference(a, b)))
+    }
+
+    /// An index, and the same without the bias of a ratio of means; or why there is none.
+    pub fn point(&self, index: Index) -> Result<(f64, f64), String> {
+        let (a, b) = self.parts(index)?;
+        let less = |f: fn(&Ratio) -> f64| f(a) - b.map_or(0.0, f);
+        Ok((less(Ratio::value), less(Ratio::centred)))
+    }
+
+    /// How much each item moves an index, by trait and item; nothing where there is no index.
+    pub fn influence(&self, index: Index) -> Vec<(String, f64)> {
+        let Ok((a, b)) = self.parts(index) else { return Vec::new() };
+        let of = |r: &Ratio, sign: f64| -> Vec<(String, f64)> {
+            let key = |item: &String| format!("{}\u{1f}{item}", self.quality);
+            r.items.iter().map(key).zip(r.influence()).map(|(key, v)| (key, sign * v)).collect()
+        };
+        let mut all = of(a, 1.0);
+        all.extend(b.into_iter().flat_map(|b| of(b, -1.0)));
+        all
     }
 
     /// The index alone.
     pub fn value(&self, index: Index) -> Option<f64> {
-        let (a, b) = index.parts();
-        let ratio = |m| self.scored.get(&m).and_then(|s| s.ratio.as_ref().ok()).map(Ratio::value);
-        match b {
-            None => ratio(a),
-            Some(b) => Some(ratio(a)? - ratio(b)?),
-        }
+        self.point(index).ok().map(|p| p.0)
     }
 }
 

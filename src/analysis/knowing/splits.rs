@@ -60,8 +60,6 @@ fn of_index(
 fn differ(a: &All<'_>, b: &All<'_>, format: &str, index: Index) -> Option<IndexRow> {
     let (of_a, of_b) = (a.units(format, index), b.units(format, index));
     let both = of_a.iter().filter_map(|(key, (a, _))| of_b.get(key).map(|(b, _)| (a, b)));
-    let units: Vec<Unit> = both
-        .map(|(a, b)| Unit { character: a.character.clone(), value: a.value - b.value, centred: a.centred - b.centred })
-        .collect();
+    let units: Vec<Unit> = both.map(|(a, b)| a.less(b)).collect();
     Some(super::units::of_format(format, index, units.len(), Some(pool(&units)?)))
 }

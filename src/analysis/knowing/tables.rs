@@ -267,8 +267,8 @@ fn power_row(c: &Contrast) -> Vec<Cell> {
         f.and_then(|f| f.df).map(|df| df as usize + 1).into(),
         f.and_then(|f| f.sd).into(),
         f.map(|f| f.value).into(),
-        c.power.into(),
-        c.smallest.into(),
+        c.power().into(),
+        c.smallest().into(),
         0.05.into(),
         said(reason),
     ]

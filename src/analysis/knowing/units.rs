@@ -40,15 +40,15 @@ pub struct IndexRow {
 /// What every fine-tune has of every index, with the names of both.
 pub(super) struct All<'a> {
     pub subjects: &'a [Subject],
-    /// In the order of the subjects.
-    pub found: Vec<BTreeMap<Index, Result<Found, String>>>,
+    /// In the order of the subjects: the index, and the same without bias.
+    points: Vec<BTreeMap<Index, (f64, f64)>>,
 }
 
 /// All indices of all fine-tunes.
 pub(super) fn all(subjects: &[Subject]) -> All<'_> {
     let every = [&Index::MAIN[..], &[Index::LKnow, Index::LSelf, Index::Leak]].concat();
-    let found = subjects.iter().map(|s| every.iter().map(|i| (*i, s.index(*i))).collect()).collect();
-    All { subjects, found }
+    let of = |s: &Subject| every.iter().filter_map(|i| Some((*i, s.point(*i).ok()?))).collect();
+    All { subjects, points: subjects.iter().map(of).collect() }
 }
 
 impl All<'_> {
@@ -59,17 +59,22 @@ impl All<'_> {
 
     /// Per character and seed the index of a format: the mean over its traits and models, with how many values.
     pub fn units(&self, format: &str, index: Index) -> BTreeMap<(&str, &str), (Unit, usize)> {
-        let mut by: BTreeMap<(&str, &str), Vec<&Found>> = BTreeMap::new();
-        for (s, found) in self.subjects.iter().zip(&self.found).filter(|(s, _)| s.format == format) {
-            if let Some(Ok(f)) = found.get(&index) {
-                by.entry((&s.character, &s.seed)).or_default().push(f);
-            }
+        let mut by: BTreeMap<(&str, &str), Vec<(&Subject, (f64, f64))>> = BTreeMap::new();
+        for (s, points) in self.subjects.iter().zip(&self.points).filter(|(s, _)| s.format == format) {
+            by.entry((&s.character, &s.seed)).or_default().extend(points.get(&index).map(|p| (s, *p)));
         }
-        let unit = |((character, seed), found): ((_, _), Vec<&Found>)| {
-            let over = |f: fn(&Found) -> f64| mean(&found.iter().map(|x| f(x)).collect::<Vec<_>>());
-            let (value, centred) = (over(|f| f.value)?, over(|f| f.centred)?);
-            let unit = Unit { character: String::from(character), value, centred };
-            Some(((character, seed), (unit, found.len())))
+        let alone = by.keys().all(|k| by.keys().next().is_some_and(|first| first.0 == k.0));
+        let unit = |((character, seed), points): ((_, _), Vec<(&Subject, (f64, f64))>)| {
+            let over = |f: fn(&(f64, f64)) -> f64| mean(&points.iter().map(|p| f(&p.1)).collect::<Vec<_>>());
+            let (value, centred) = (over(|p| p.0)?, over(|p| p.1)?);
+            let mut influence = BTreeMap::new();
+            for (s, _) in points.iter().filter(|_| alone) {
+                for (key, v) in s.influence(index) {
+                    *influence.entry(key).or_default() += v / points.len() as f64;
+                }
+            }
+            let unit = Unit { character: String::from(character), value, centred, influence };
+            Some(((character, seed), (unit, points.len())))
         };
         by.into_iter().filter_map(unit).collect()
     }
@@ -78,8 +83,8 @@ impl All<'_> {
 /// The rows of some indices: those of fine-tunes, then the pooled ones.
 pub(super) fn rows(all: &All<'_>, indices: &[Index]) -> Vec<IndexRow> {
     let mut own: Vec<IndexRow> = Vec::new();
-    for (s, found) in all.subjects.iter().zip(&all.found) {
-        own.extend(indices.iter().filter_map(|i| found.get(i).map(|f| of_model(s, *i, f))));
+    for s in all.subjects {
+        own.extend(indices.iter().map(|i| of_model(s, *i, &s.index(*i))));
     }
     let mut over = pooled(all, indices);
     for rows in [&mut own, &mut over] {
