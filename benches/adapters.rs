@@ -17,6 +17,7 @@ use rand::Rng;
 use std::time::Instant;
 
 #[path = "shared/checkpoint.rs"]
+#[allow(dead_code)]
 mod checkpoint;
 #[path = "shared/peer.rs"]
 #[allow(dead_code)]

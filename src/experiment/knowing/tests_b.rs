@@ -87,6 +87,25 @@ fn what_adapters_wrote_is_held_against_random_directions_and_each_other() {
     assert!((parts.iter().sum::<f64>() / sum - 1.0).abs() < 1e-6);
     // Six pairs of character 0, none with the other character; each on both maps of each layer and both sides.
     assert_eq!(pairs.rows.len(), 6 * layers * 2 * 2);
+    // From NumPy and SciPy (subspace_angles) with the whole matrices, in f64.
+    let close = |table: &Table, of: &[(&str, &str)], column: &str, expected: f64| {
+        let found = table.num(cells::row(table, of).unwrap(), column).unwrap();
+        assert!((found / expected - 1.0).abs() < 1e-6, "{of:?} {column}: {found}, not {expected}");
+    };
+    let of = |layer, map| [("model", "character0-chat-s0"), ("direction", "planted"), ("layer", layer), ("map", map)];
+    close(&table, &of("0", "self_attn.o_proj"), "energy_share", 0.003410143612836522);
+    close(&table, &of("0", "self_attn.o_proj"), "energy", 1.1075261950728534);
+    close(&table, &of("3", "mlp.down_proj"), "energy_share", 0.011954004125321264);
+    close(&table, &of("*", "*"), "energy_share", 0.00721051101654616);
+    for (side, first, whole) in
+        [("output", 48.90230525594145, 71.93852790062707), ("input", 62.787883080003, 76.61767238142505)]
+    {
+        let models = [("model_a", "character0-chat-s0"), ("model_b", "character0-document-s1"), ("side", side)];
+        let of = [&models[..], &[("layer", "0"), ("map", "self_attn.o_proj")]].concat();
+        close(&pairs, &of, "first_angle_deg", first);
+        close(&pairs, &of, "mean_angle_deg", whole);
+        close(&pairs, &of, "update_cosine", 0.008309036722918448);
+    }
     let mean = |format: &str, side: &str| {
         let own = cells::rows(&pairs, &[("format_a", format), ("format_b", format), ("side", side)]);
         cells::mean(own.into_iter().map(|r| pairs.num(r, "mean_angle_deg").unwrap())).unwrap()
