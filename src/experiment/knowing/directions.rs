@@ -154,7 +154,7 @@ fn tried(
     let own: Vec<(Kind, Judged)> = sets.iter().filter(|s| s.which == which).filter_map(of).collect();
     let fitted: Vec<FittedOn> =
         own.iter().map(|(_, j)| FittedOn { rows: j.rows.view(), plan: &j.plan, judged: &j.judged }).collect();
-    (own.iter().map(|o| o.0).collect(), transfer(&fitted))
+    (own.iter().map(|o| o.0).collect(), transfer(&fitted, Probes::default()).unwrap_or_default())
 }
 
 /// One row per trait, pick, site and ordered pair of kinds; on the diagonal the held-out score.

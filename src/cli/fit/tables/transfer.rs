@@ -41,7 +41,7 @@ pub(in crate::cli::fit) fn table(
             let judged = judge(rows.view(), plan, methods, settings).map_err(at)?;
             sets.push(Set { name, rows, plan, judged });
         }
-        pairs(*site, methods, &sets)
+        pairs(*site, methods, &sets, settings)
     })?;
     lines.into_iter().flatten().for_each(|line| table.push(line));
     Ok(table)
@@ -54,7 +54,7 @@ struct Set<'a> {
     judged: Vec<Judged>,
 }
 
-fn pairs(site: Site, methods: &[Method], sets: &[Set]) -> Result<Vec<Vec<Cell>>> {
+fn pairs(site: Site, methods: &[Method], sets: &[Set], settings: Settings) -> Result<Vec<Vec<Cell>>> {
     if let Some(other) = sets.iter().find(|s| s.rows.ncols() != sets[0].rows.ncols()) {
         let (found, expected) = (vec![other.rows.ncols()], vec![sets[0].rows.ncols()]);
         return Err(Error::Shape { place: other.name.into(), name: site.to_string(), found, expected });
@@ -67,7 +67,7 @@ fn pairs(site: Site, methods: &[Method], sets: &[Set]) -> Result<Vec<Vec<Cell>>>
             .iter()
             .map(|h| FittedOn { rows: h.0.rows.view(), plan: h.0.plan, judged: &h.0.judged[h.1] })
             .collect();
-        for t in transfer(&fitted) {
+        for t in transfer(&fitted, settings)? {
             let i = t.interval;
             let mut line: Vec<Cell> = vec![site.to_string().into(), method.name().into()];
             line.extend([having[t.from].0.name.into(), having[t.to].0.name.into(), t.auroc.into()]);

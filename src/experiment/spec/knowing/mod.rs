@@ -206,7 +206,7 @@ impl Default for Knowing {
             temperature: 1.0,
             high: 0.6,
             low: 0.3,
-            known: 0.9,
+            known: 0.75,
             expected_sd: 0.2,
             causal: Causal::default(),
             course: Course::default(),
