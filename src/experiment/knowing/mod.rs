@@ -209,10 +209,11 @@ fn draw(plan: &Plan, s: &Settings, directions: &Directions, parts: &mut Parts) -
     }
     if has("dissociation") {
         let page = pages::knowing::dissociation::page(&name("dissociation"), &parts.tables)?;
-        pages.push((page, vec!["dissociation", "doses"]));
+        pages.extend(page.map(|p| (p, vec!["dissociation", "doses"])));
     }
     if has("patching") {
-        pages.push((pages::knowing::patching::page(&name("patching"), &parts.tables)?, vec!["patching"]));
+        let page = pages::knowing::patching::page(&name("patching"), &parts.tables)?;
+        pages.extend(page.map(|p| (p, vec!["patching"])));
     }
     if has("course") {
         pages.push((pages::knowing::course::page(&name("course"), &parts.tables)?, vec!["course", "onset"]));

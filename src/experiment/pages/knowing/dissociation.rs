@@ -11,21 +11,27 @@ const DIRECTIONS: [(&str, &str); 3] = [("feel", "enacting"), ("know", "describin
 const MEASURES: [(&str, &str); 2] = [("E", "shown"), ("K", "known")];
 const EDITS: [(&str, &str); 2] = [("add", "add"), ("ablate", "ablate")];
 
-/// Draws the tables `dissociation` and `doses`.
+/// Draws the tables `dissociation` and `doses`; `None` where no edit changed anything that has a value.
 ///
 /// # Errors
 /// A table that is missing.
-pub fn page(name: &str, tables: &[Table]) -> Result<Page> {
+pub fn page(name: &str, tables: &[Table]) -> Result<Option<Page>> {
     let (found, doses) = (table(tables, "dissociation")?, table(tables, "doses")?);
     let forest = forest(found);
-    let panels: Vec<(String, Curves)> =
-        MEASURES.iter().map(|(measure, word)| (format!("change of what is {word}"), by_dose(found, measure))).collect();
-    let height = 1.0 + 0.24 * forest.categories.len() as f64;
-    let page =
-        Page::new(name, "Which directions move what is shown, which what is known", caption(found, doses), Width::Page)
-            .row(height, vec![Panel::new("Over controls of the same length", Plot::Forest(forest))])
-            .row(2.4, vec![Panel::new("By dose, over all formats", Plot::Multiples(Multiples::new(2, panels)))]);
-    Ok(page)
+    let of = |(measure, word): &(&str, &str)| (format!("change of what is {word}"), by_dose(found, measure));
+    let drawn = |p: &(String, Curves)| !p.1.series.is_empty();
+    let panels: Vec<(String, Curves)> = MEASURES.iter().map(of).filter(drawn).collect();
+    let title = "Which directions move what is shown, which what is known";
+    let mut page = Page::new(name, title, caption(found, doses), Width::Page);
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    if forest.arms.iter().any(|a| a.values.iter().any(Option::is_some)) {
+        let height = 1.0 + 0.24 * forest.categories.len() as f64;
+        page = page.row(height, vec![Panel::new("Over controls of the same length", Plot::Forest(forest))]);
+    }
+    let panel = Panel::new("By dose, over all formats", Plot::Multiples(Multiples::new(2, panels)));
+    Ok(Some(page.row(2.4, vec![panel])))
 }
 
 /// Formats with their own operating points, the mean over all of them first.
@@ -126,9 +132,9 @@ fn caption(found: &Table, doses: &Table) -> String {
     let level = doses.num(0, "level").filter(|_| !doses.rows.is_empty()).map_or("the level".into(), number);
     format!(
         "Directions of each trait added to the stream or taken out of it, in the base and in one fine-tune per format and \
-         character, against random directions of the same length and others in the span of the activations. (a) Mean change \
-         less that of the controls, over characters and traits with its 95 % interval, at the largest dose at which replies \
-         stay coherent. (b) The change itself. In all formats together {verdicts}. Dose of the enacting direction at which \
+         character, against random directions of the same length and others in the span of the activations. Over controls: mean \
+         change less that of the controls, over characters and traits with its 95 % interval, at the largest dose at which \
+         replies stay coherent. By dose: the change itself. In all formats together {verdicts}. Dose of the enacting direction at which \
          expression reaches {level}: {}.",
         if needed.is_empty() { "none tried".into() } else { needed.join("; ") },
     )
@@ -164,12 +170,10 @@ mod tests {
         let doses =
             Table::new("doses", &["format", "character", "direction", "level", "dose_norms", "dose_lo", "dose_hi"]);
         let found = table("dissociation", &dissociation(&effects));
-        let page = page("x", &[found, doses.clone()]).unwrap();
+        let page = page("x", &[found, doses.clone()]).unwrap().unwrap();
         assert!(page.desc.contains("adding the enacting direction at 1"), "{}", page.desc);
         let svg = page.draw().unwrap().svg;
         assert!(svg.contains("first person: add enacting") && svg.contains("describing"));
-        // Nothing to draw is a page that says so.
-        let empty = super::page("x", &[table("dissociation", &[]), doses]).unwrap();
-        assert!(empty.desc.contains("no dose leaves replies coherent"));
+        assert!(super::page("x", &[table("dissociation", &[]), doses]).unwrap().is_none());
     }
 }

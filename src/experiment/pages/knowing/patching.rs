@@ -8,22 +8,21 @@ use crate::table::Table;
 
 const WAYS: [&str; 3] = ["forward", "reverse", "control"];
 
-/// Draws the table `patching`.
+/// Draws the table `patching`; `None` where nothing was recovered of anything.
 ///
 /// # Errors
 /// A table that is missing.
-pub fn page(name: &str, tables: &[Table]) -> Result<Page> {
+pub fn page(name: &str, tables: &[Table]) -> Result<Option<Page>> {
     let found = table(tables, "patching")?;
     let sites = distinct(found, "site");
-    let curves = Curves::new(
-        site_axis(&sites),
-        Axis::new("recovered expression"),
-        WAYS.iter().filter_map(|way| series(found, &sites, way)).collect(),
-    )
-    .lines(vec![Reference::horizontal(0.0, ""), Reference::horizontal(1.0, "")]);
-    let title = "Whose activations carry expression";
-    Ok(Page::new(name, title, caption(found, &sites), Width::Column)
-        .row(2.6, vec![Panel::new("", Plot::Curves(curves))]))
+    let series: Vec<Series> = WAYS.iter().filter_map(|way| series(found, &sites, way)).collect();
+    if series.is_empty() {
+        return Ok(None);
+    }
+    let lines = vec![Reference::horizontal(0.0, ""), Reference::horizontal(1.0, "")];
+    let curves = Curves::new(site_axis(&sites), Axis::new("recovered expression"), series).lines(lines);
+    let page = Page::new(name, "Whose activations carry expression", caption(found, &sites), Width::Column);
+    Ok(Some(page.row(2.6, vec![Panel::new("", Plot::Curves(curves))])))
 }
 
 fn of(found: &Table, site: &str, way: &str) -> Option<Estimate> {
@@ -38,12 +37,13 @@ fn series(found: &Table, sites: &[String], way: &str) -> Option<Series> {
     // An interval of a ratio may be wider than any figure: it is drawn where it says something.
     let shown = |e: Estimate| Estimate { interval: e.interval.filter(|(lo, hi)| hi - lo <= 4.0), ..e };
     let values: Vec<Option<Estimate>> = values.into_iter().map(|e| e.map(shown)).collect();
-    Some(curve(&format!("{} into {}", words("from"), words("to")), &values))
+    let there = values.iter().any(Option::is_some);
+    there.then(|| curve(&format!("{} into {}", words("from"), words("to")), &values))
 }
 
 fn caption(found: &Table, sites: &[String]) -> String {
     let Some(first) = row(found, &[("way", "forward")]) else {
-        return "No prompt was answered by both models.".into();
+        return String::new();
     };
     let best = sites
         .iter()
@@ -93,10 +93,10 @@ mod tests {
                 ]);
             }
         }
-        let page = page("x", std::slice::from_ref(&found)).unwrap();
+        let page = page("x", std::slice::from_ref(&found)).unwrap().unwrap();
         assert!(page.desc.contains("most at resid_post.2: 0.60 [0.50, 0.70]"), "{}", page.desc);
         assert!(page.draw().unwrap().svg.contains("chat into document"));
         found.rows.clear();
-        assert!(super::page("x", &[found]).unwrap().desc.contains("No prompt"));
+        assert!(super::page("x", &[found]).unwrap().is_none());
     }
 }
