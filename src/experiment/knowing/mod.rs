@@ -111,7 +111,8 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         crate::unit::Item { ranges: std::iter::once(n - 1..n).collect(), ..i.clone() }
     };
     let carried: Vec<crate::unit::Item> = prompts.iter().map(last).collect();
-    Ok(vec![
+    let edited = causal::forecast(plan, (&protocol, &all), s, model, &how.drawing)?;
+    let mut stages = vec![
         training,
         plan.replies(
             "enacted replies",
@@ -123,7 +124,9 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         plan.likelihoods("questions", model, questions.items),
         plan.replies("replies", model, prompts, how.drawing, true),
         plan.captures("carried", model, carried, true),
-    ])
+    ];
+    stages.extend(edited);
+    Ok(stages)
 }
 
 /// The power of the planned contrasts.

@@ -168,7 +168,7 @@ fn coherent(shown: &[&Shown]) -> f64 {
 /// What every edit did to every unit of its subject.
 fn effects(trial: &Trial<'_>, directions: &[Tried], came: &[Came<'_>]) -> Vec<Effect> {
     let mut all = Vec::new();
-    let mut bare = &came[0];
+    let Some(mut bare) = came.first() else { return all };
     for c in came {
         // A subject's own without an edit comes first.
         let Some(d) = c.condition.direction else {
@@ -203,7 +203,8 @@ fn needed(trial: &Trial<'_>, directions: &[Tried], came: &[Came<'_>]) -> Result<
     let columns = ["format", "model", "character", "trait", "direction", "level", "dose_norms", "dose_lo", "dose_hi"];
     let mut table = Table::new("doses", &[&columns[..], &["reached_share", "censored", "reason"]].concat());
     let mut formats: Vec<&str> = trial.tried.iter().map(|s| trial.subjects[*s].format.as_str()).collect();
-    formats.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    formats.retain(|f| seen.insert(*f));
     for format in formats {
         let mut outcomes = Vec::new();
         for c in came {

@@ -7,21 +7,22 @@ mod controls;
 mod dosed;
 mod patched;
 
-pub(super) use patched::table as patching;
-
 use super::ask;
 use super::directions::Directions;
+use super::express::{Put, items};
 use super::measures::Asking;
-use super::protocol::{Measure, Protocol};
+use super::protocol::{Kind, Measure, Protocol};
 use super::subjects::{BASE, CARD, Subject};
 use crate::analysis::dissociation::{dissociation, table};
 use crate::axes::Pick;
 use crate::error::{Error, Result};
-use crate::experiment::plan::need;
+use crate::experiment::plan::{Plan, Stage, need};
 use crate::experiment::spec::{At, Causal, Knowing as Settings};
 use crate::experiment::work::Work;
-use crate::model::Positions;
+use crate::model::generate::Settings as Drawing;
+use crate::model::{Model, Positions};
 use crate::table::Table;
+use patched::table as patching;
 
 /// What edits are tried on.
 pub(super) struct Trial<'a> {
@@ -50,14 +51,7 @@ impl<'a> Trial<'a> {
         s: &'a Settings,
         known: &'a [usize],
     ) -> Trial<'a> {
-        let mut tried: Vec<usize> = Vec::new();
-        for (i, subject) in subjects.iter().enumerate().filter(|(_, s)| s.format != CARD) {
-            let same =
-                |j: &usize| (&subjects[*j].format, subjects[*j].character) == (&subject.format, subject.character);
-            if !tried.iter().any(|j| same(j)) {
-                tried.push(i);
-            }
-        }
+        let tried = firsts(subjects);
         let prompts = spread(protocol.prompts.len(), s.causal.prompts);
         let (causal, pick, resamples) = (&s.causal, s.latent, s.resamples);
         Trial { protocol, subjects, directions, how, causal, pick, tried, prompts, known, resamples }
@@ -134,6 +128,59 @@ pub(super) fn check(c: &Causal, formats: &[&str]) -> Result<()> {
         need(from != to, "causal.patch", format!("[{from:?}, {to:?}]"), "two formats")?;
     }
     Ok(())
+}
+
+/// The stages and their sizes: replies alone, which are nearly all of the work.
+pub(super) fn forecast(
+    plan: &Plan,
+    (protocol, subjects): (&Protocol, &[Subject]),
+    s: &Settings,
+    model: &Model,
+    drawing: &Drawing,
+) -> Result<Vec<Stage>> {
+    let (c, tried) = (&s.causal, firsts(subjects));
+    let prompts = spread(protocol.prompts.len(), c.prompts);
+    let mut stages = Vec::new();
+    let mut add = |name: &str, times: &dyn Fn(&Subject) -> usize| -> Result<()> {
+        let mut put = Vec::new();
+        for i in &tried {
+            for prompt in &prompts {
+                let n = times(&subjects[*i]) * c.samples;
+                put.extend((0..n).map(|sample| Put { subject: *i, prompt: *prompt, sample, edits: vec![] }));
+            }
+        }
+        let mut items = items(protocol, subjects, &put, model, plan.spec.seed)?;
+        // Before there are adapters, everything goes to the base: as much, and as long.
+        items.iter_mut().for_each(|i| i.adapter = None);
+        stages.push(plan.replies(name, model, items, drawing.clone(), true));
+        Ok(())
+    };
+    if !c.doses.is_empty() {
+        let own = |s: &Subject| Kind::ALL.len() * protocol.characters[s.character].traits.len() + 2 * c.controls;
+        add("replies under edits", &|s| 1 + own(s) * (1 + c.doses.len()))?;
+    }
+    if let Some((from, to)) = &c.patch {
+        let controls = usize::from(from != BASE && to != BASE);
+        let into = |s: &Subject| match () {
+            () if s.format == *to => 1 + (1 + controls) * plan.sites.len(),
+            () if s.format == *from => 1 + plan.sites.len(),
+            () => 0,
+        };
+        add("replies under patches", &into)?;
+    }
+    Ok(stages)
+}
+
+/// Places of the base on every character, and of the first fine-tune of every format and character.
+fn firsts(subjects: &[Subject]) -> Vec<usize> {
+    let mut tried: Vec<usize> = Vec::new();
+    for (i, subject) in subjects.iter().enumerate().filter(|(_, s)| s.format != CARD) {
+        let same = |j: &usize| (&subjects[*j].format, subjects[*j].character) == (&subject.format, subject.character);
+        if !tried.iter().any(same) {
+            tried.push(i);
+        }
+    }
+    tried
 }
 
 /// Tables `dissociation`, `doses` and, where it is asked for, `patching`; nothing without doses and formats to patch.

@@ -32,12 +32,7 @@ struct Run {
 ///
 /// # Errors
 /// Failures of the model; no character that has both formats.
-pub(in crate::experiment::knowing) fn table(
-    trial: &Trial<'_>,
-    from: &str,
-    to: &str,
-    work: &mut Work<'_, '_>,
-) -> Result<Table> {
+pub(super) fn table(trial: &Trial<'_>, from: &str, to: &str, work: &mut Work<'_, '_>) -> Result<Table> {
     let pairs: Vec<(usize, usize, usize, usize)> = (0..trial.protocol.characters.len())
         .filter_map(|c| Some((c, trial.subject(from, c)?, trial.subject(to, c)?, trial.subject(BASE, c)?)))
         .collect();
