@@ -78,7 +78,7 @@ pub fn run(plan: &Plan, model: &Model, ctx: &mut Context<'_>) -> Result<Findings
 /// What is worth knowing of a plan before it is run: what it can find at all.
 pub fn before(plan: &Plan) -> Vec<String> {
     match &plan.spec.settings {
-        Settings::Knowing(s) => knowing::before(plan, s),
+        Settings::Knowing(s) => knowing::before(s),
         _ => vec![],
     }
 }

@@ -110,16 +110,6 @@ fn rows(
     Ok((items, reads))
 }
 
-/// The items of a place, for a forecast.
-pub(super) fn items(
-    place: Place,
-    of: (&Protocol, &[Subject]),
-    shown: (&[Put], &[Shown]),
-    model: &Model,
-) -> Result<Vec<Item>> {
-    Ok(rows(place, of, shown, model)?.0)
-}
-
 /// A last prompt token on the assistant axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {

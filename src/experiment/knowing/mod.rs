@@ -16,10 +16,13 @@ mod measures;
 mod models;
 mod more;
 mod perplexity;
+mod planned;
 mod protocol;
 mod rows;
 mod screening;
 mod subjects;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod tests_b;
 mod told;
@@ -28,6 +31,7 @@ mod world;
 mod written;
 
 pub(in crate::experiment) use perplexity::likelihoods_by;
+pub(super) use planned::before;
 
 use super::findings::Parts;
 use super::pages;
@@ -129,11 +133,6 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     Ok(stages)
 }
 
-/// The power of the planned contrasts.
-pub(super) fn before(_plan: &Plan, _s: &Settings) -> Vec<String> {
-    vec![]
-}
-
 fn everybody(protocol: &Protocol, wanted: &[Wanted]) -> Vec<Subject> {
     let tuned: Vec<Tuned> = wanted.iter().map(|w| w.tuned.clone()).collect();
     subjects(protocol, &tuned)
@@ -153,7 +152,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     let options = Options {
         thresholds: Thresholds { high: s.high, low: s.low },
         site: None,
-        planned: None,
+        planned: Some(planned::planned(wanted.iter().map(|w| &w.tuned))),
         resamples: s.resamples,
         seed: plan.spec.seed,
     };
