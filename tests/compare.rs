@@ -181,7 +181,12 @@ fn the_recipe_runs_scaled_down_resumes_and_comes_out_the_same() {
     for name in ["indices.csv", "quadrants.csv", "measures.csv", "run.json", "report.html", "directions.safetensors"] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
-    assert!(names.iter().any(|n| n.ends_with(".svg")), "no figure: {names:?}");
+    for name in ["dissociation.csv", "doses.csv", "patching.csv", "transfer.csv", "apart.csv", "weights.csv"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    for name in ["indices", "directions", "weights", "dissociation", "patching"] {
+        assert!(names.contains(&format!("c3po_{name}.svg").as_str()), "no figure of {name}: {names:?}");
+    }
     let record: Value = serde_json::from_slice(&fs::read(out.join("run.json")).unwrap()).unwrap();
     assert_eq!(record["settings"]["training"]["examples"], 8);
     let measures = fs::read(out.join("measures.csv")).unwrap();

@@ -9,6 +9,7 @@ pub mod attractors;
 pub mod clustered;
 pub mod contrast;
 pub mod decoder;
+pub mod dissociation;
 pub mod dose;
 pub mod drift;
 pub mod hidden;

@@ -6,6 +6,7 @@
 mod ask;
 mod axis;
 mod beside;
+mod causal;
 mod course;
 mod directions;
 mod express;
@@ -93,6 +94,7 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     check(s)?;
     let protocol = protocol(plan, s, model)?;
     let wanted = models::wanted(plan, s, &protocol, model, 1)?;
+    causal::check(&s.causal, &wanted.iter().map(|w| w.tuned.format.as_str()).collect::<Vec<_>>())?;
     let all = everybody(&protocol, &wanted);
     let how = asking(plan, s, model)?;
     let training = Stage {
@@ -113,7 +115,8 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         crate::unit::Item { ranges: std::iter::once(n - 1..n).collect(), ..i.clone() }
     };
     let carried: Vec<crate::unit::Item> = prompts.iter().map(last).collect();
-    Ok(vec![
+    let edited = causal::forecast(plan, (&protocol, &all), s, model, &how.drawing)?;
+    let mut stages = vec![
         training,
         plan.replies(
             "enacted replies",
@@ -125,7 +128,9 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
         plan.likelihoods("questions", model, questions.items),
         plan.replies("replies", model, prompts, how.drawing, true),
         plan.captures("carried", model, carried, true),
-    ])
+    ];
+    stages.extend(edited);
+    Ok(stages)
 }
 
 fn everybody(protocol: &Protocol, wanted: &[Wanted]) -> Vec<Subject> {
@@ -152,14 +157,16 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
         seed: plan.spec.seed,
     };
     let of = (&protocol, &all[..]);
-    let (found, likely, foretold) = work.on(&model, |work| -> Result<_> {
+    let (found, likely, foretold, edited) = work.on(&model, |work| -> Result<_> {
         let found = measures::measure("", of, &directions, &how, work)?;
         let likely = if s.texts > 0 { beside::likely(plan, s, of, work)? } else { None };
         let foretold = match s.screened {
             0 => vec![],
             _ => beside::foretold(plan, s, of, &wanted, &directions, &found, work)?,
         };
-        Ok((found, likely, foretold))
+        let trial = causal::Trial::new(of, &directions, &how, s, &found.known);
+        let edited = causal::causal(&trial, work)?;
+        Ok((found, likely, foretold, edited))
     })?;
     let known = knowing(&found.rows, &options)?;
     let mut parts = pages::knowing::parts(&plan.spec.stem, &known)?;
@@ -171,6 +178,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.tables.extend(beside::written(plan, of, &directions, &model)?);
     parts.tables.extend(likely);
     parts.tables.extend(foretold);
+    parts.tables.extend(edited);
     if s.course.save_every > 0 {
         parts.tables.extend(course::course(s, &protocol, &wanted, &directions, (&how, &options), work)?);
     }
@@ -200,6 +208,14 @@ fn draw(plan: &Plan, s: &Settings, directions: &Directions, parts: &mut Parts) -
     if has("foretold") {
         pages
             .push((pages::knowing::screening::page(&name("screening"), &parts.tables)?, vec!["foretold", "agreement"]));
+    }
+    if has("dissociation") {
+        let page = pages::knowing::dissociation::page(&name("dissociation"), &parts.tables)?;
+        pages.extend(page.map(|p| (p, vec!["dissociation", "doses"])));
+    }
+    if has("patching") {
+        let page = pages::knowing::patching::page(&name("patching"), &parts.tables)?;
+        pages.extend(page.map(|p| (p, vec!["patching"])));
     }
     if has("course") {
         pages.push((pages::knowing::course::page(&name("course"), &parts.tables)?, vec!["course", "onset"]));

@@ -20,15 +20,20 @@ const PLACES: [(&str, &str); 3] =
 pub fn page(name: &str, tables: &[Table], site: &str, pick: &str) -> Result<Page> {
     let (transfer, latent) = (table(tables, "transfer")?, table(tables, "latent")?);
     let caption = caption(tables, site, pick)?;
-    Ok(Page::new(name, "What the directions are, and what is carried along them", caption, Width::Page)
-        .row(
-            2.1,
-            vec![
-                Panel::new("Each direction on the rows of each", Plot::Heat(matrix(transfer, site, pick))),
-                Panel::new("Cosines by layer", Plot::Curves(cosines(transfer, pick))).share(1.15),
-            ],
-        )
-        .row(4.2, vec![Panel::new("Carried along them, between base and card", Plot::Multiples(carried(latent)))]))
+    let page = Page::new(name, "What the directions are, and what is carried along them", caption, Width::Page).row(
+        2.1,
+        vec![
+            Panel::new("Each direction on the rows of each", Plot::Heat(matrix(transfer, site, pick))),
+            Panel::new("Cosines by layer", Plot::Curves(cosines(transfer, pick))).share(1.15),
+        ],
+    );
+    // Where base and card are one, there is no index to draw.
+    let carried = carried(latent);
+    if carried.panels.is_empty() {
+        return Ok(page);
+    }
+    let height = 0.6 + 1.2 * carried.panels.len().div_ceil(3) as f64;
+    Ok(page.row(height, vec![Panel::new("Carried along them, between base and card", Plot::Multiples(carried))]))
 }
 
 fn matrix(transfer: &Table, site: &str, pick: &str) -> Heat {
@@ -81,7 +86,9 @@ fn carried(latent: &Table) -> Multiples {
             });
             let curves = Curves::new(site_axis(&sites), Axis::new("index").range(-0.6, 1.6), series.collect());
             let curves = curves.lines(vec![Reference::horizontal(0.0, ""), Reference::horizontal(1.0, "")]);
-            panels.push((format!("{kind}, {said}"), curves));
+            if curves.series.iter().any(|s| !s.points.is_empty()) {
+                panels.push((format!("{kind}, {said}"), curves));
+            }
         }
     }
     Multiples::new(3, panels)

@@ -2,7 +2,9 @@
 
 pub mod course;
 pub mod directions;
+pub mod dissociation;
 mod indices;
+pub mod patching;
 pub mod perplexity;
 mod plane;
 pub mod screening;
