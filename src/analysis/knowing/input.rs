@@ -41,6 +41,11 @@ impl Measure {
         }
     }
 
+    /// Whether it is read from activations.
+    pub fn is_latent(self) -> bool {
+        matches!(self, Measure::LFeel | Measure::LKnow | Measure::LSelf)
+    }
+
     /// The measure of a name; `None` where there is no such measure.
     pub fn of(name: &str) -> Option<Measure> {
         Measure::ALL.into_iter().find(|m| m.name() == name)

@@ -1,6 +1,7 @@
 //! Does the feeling direction tell of expression what the knowing one does not?
 //!
-//! Per reply: expression on the two latent values at the same item and sample, each less its mean within the fine-tune and
+//! Per reply: expression on the two latent values at the same item and sample (or at the item, where they were read before
+//! any reply), each less its mean within the fine-tune and
 //! trait, so that only what differs between the replies of one model counts.
 
 use super::Options;
@@ -65,6 +66,11 @@ pub(super) fn partial(rows: &[Measured], options: &Options) -> Vec<Partial> {
 fn clusters<'a>(rows: &'a [Measured], site: &str) -> BTreeMap<(&'a str, &'a str, &'a str), (Moments, usize)> {
     type Reply<'a> = [&'a str; 7];
     let mut replies: BTreeMap<Reply<'a>, [(f64, f64); 3]> = BTreeMap::new();
+    let mut samples: BTreeMap<Reply<'a>, BTreeSet<&'a str>> = BTreeMap::new();
+    for r in rows.iter().filter(|r| r.measure == Measure::E && !r.is_anchor()) {
+        let item = [r.format.as_str(), &r.character, &r.seed, &r.model, &r.quality, &r.item, ""];
+        samples.entry(item).or_default().insert(&r.sample);
+    }
     let mut order: Vec<(Reply<'a>, usize, f64)> = Vec::new();
     for r in rows.iter().filter(|r| !r.is_anchor()) {
         let which = match r.measure {
@@ -74,7 +80,14 @@ fn clusters<'a>(rows: &'a [Measured], site: &str) -> BTreeMap<(&'a str, &'a str,
             _ => continue,
         };
         let Some(v) = r.value else { continue };
-        order.push(([&r.format, &r.character, &r.seed, &r.model, &r.quality, &r.item, &r.sample], which, v));
+        let of = |sample: &'a str| -> Reply<'a> {
+            [&r.format, &r.character, &r.seed, &r.model, &r.quality, &r.item, sample]
+        };
+        // What is read before the reply belongs to every reply to the prompt.
+        match samples.get(&of("")).filter(|_| r.sample.is_empty() && which > 0) {
+            Some(own) => order.extend(own.iter().map(|sample| (of(sample), which, v))),
+            None => order.push((of(&r.sample), which, v)),
+        }
     }
     order.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
     for (reply, which, v) in order {

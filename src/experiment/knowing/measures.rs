@@ -21,8 +21,8 @@ pub(super) struct Asking {
     pub seed: u64,
     /// Knowledge items that the base gets with at least this value are left out.
     pub known: f64,
-    /// What L is read from.
-    pub latent: Place,
+    /// What L is read from; `None`: there is no L.
+    pub latent: Option<Place>,
     /// Where the stream is read.
     pub sites: Vec<Site>,
 }
@@ -83,7 +83,7 @@ pub(super) fn measure(
             rows.push(Measured { item, sample, split: prompt.stratum.clone(), ..row });
         }
     }
-    rows.extend(latent_rows(of, &carried, how.latent, Some(directions.site)));
+    rows.extend(how.latent.into_iter().flat_map(|place| latent_rows(of, &carried, place, Some(directions.site))));
     Ok(Measures { rows, asked, put, shown, carried, placed, known })
 }
 

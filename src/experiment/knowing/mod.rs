@@ -72,7 +72,7 @@ fn asking(plan: &Plan, s: &Settings, model: &Model) -> Result<Asking> {
         drawing: drawing(model, s.temperature, s.max_new_tokens)?,
         seed: plan.spec.seed,
         known: s.known,
-        latent: measures::place(s.latent),
+        latent: Some(measures::place(s.latent)),
         sites: plan.sites.clone(),
     })
 }
@@ -141,12 +141,16 @@ fn everybody(protocol: &Protocol, wanted: &[Wanted]) -> Vec<Subject> {
 pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<Parts> {
     let protocol = protocol(plan, s, work.model)?;
     let wanted = models::wanted(plan, s, &protocol, work.model, work.threads())?;
-    let how = asking(plan, s, work.model)?;
+    let mut how = asking(plan, s, work.model)?;
     let sets = rows::sets(&protocol, &plan.sites, (&how.drawing, plan.spec.seed), work)?;
     let seeded = (plan.spec.seed, work.threads());
     let default = rows::default(&protocol, &plan.sites, work)?;
     let directions = Directions::fit(&protocol, (&sets, &default), &plan.sites, (s.site, s.latent), seeded)?;
     let told = told::apart(&directions, s.latent);
+    if told.same {
+        // One direction under two names says nothing of a difference between feeling and knowing.
+        how.latent = None;
+    }
     let model = models::assembled(plan, &wanted, work)?;
     let all = everybody(&protocol, &wanted);
     let options = Options {
@@ -165,12 +169,16 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
             _ => beside::foretold(plan, s, of, &wanted, &directions, &found, work)?,
         };
         let trial = causal::Trial::new(of, &directions, &how, s, &found.known);
-        let edited = causal::causal(&trial, work)?;
+        let edited = if told.same { vec![] } else { causal::causal(&trial, work)? };
         Ok((found, likely, foretold, edited))
     })?;
     let known = knowing(&found.rows, &options)?;
     let mut parts = pages::knowing::parts(&plan.spec.stem, &known)?;
     parts.warnings.extend(told.warning.clone());
+    if told.same {
+        let site = directions.site;
+        parts.warnings.push(format!("latent measures and edits are left out: at {site} the directions are one"));
+    }
     parts.tables.push(measures::table(&found.rows));
     parts.tables.extend(more::tables(of, &found, &options)?);
     parts.tables.extend(directions.tables.iter().cloned());

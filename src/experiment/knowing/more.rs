@@ -1,18 +1,65 @@
 //! Tables beside the indices: the latent profile, scorers, confounds, the place on the axis.
 
+use super::ask::Answered;
 use super::latent::Place;
 use super::measures::{Measures, latent_rows};
-use super::protocol::Protocol;
+use super::protocol::{self, Protocol};
 use super::subjects::Subject;
 use crate::analysis::knowing::{Index, IndexRow, Measure, Measured, Options, knowing};
 use crate::analysis::resampled::t_interval;
 use crate::analysis::stats::{mean, pearson};
 use crate::error::Result;
 use crate::table::{Cell, Table};
+use std::collections::BTreeMap;
 
 /// All of them.
 pub(super) fn tables(of: (&Protocol, &[Subject]), found: &Measures, options: &Options) -> Result<Vec<Table>> {
-    Ok(vec![profile(of, found, options)?, scorers(of, found), confounds(of, found, options)?, axis(of, found)])
+    Ok(vec![
+        knowledge(of, found),
+        profile(of, found, options)?,
+        scorers(of, found),
+        confounds(of, found, options)?,
+        axis(of, found),
+    ])
+}
+
+/// Questions by format, kind and split: the value behind what is taken off, the value without that, and how many the base
+/// has already, which count nowhere.
+fn knowledge((protocol, subjects): (&Protocol, &[Subject]), found: &Measures) -> Table {
+    let columns =
+        ["format", "measure", "kind", "split", "asked", "value", "value_alone", "right_share", "known_to_base"];
+    let mut table = Table::new("questions", &columns);
+    let mut cells: BTreeMap<(usize, &str, &str, &str), (Vec<Answered>, usize)> = BTreeMap::new();
+    let order = formats(subjects);
+    for (p, a) in &found.asked {
+        let (s, q) = (&subjects[p.subject], &protocol.questions[p.question]);
+        let measure = if q.measure == protocol::Measure::Knowledge { Measure::K } else { Measure::S };
+        let place = order.iter().position(|f| *f == s.format).unwrap_or(0);
+        let cell = cells.entry((place, measure.name(), q.kind, &q.split)).or_default();
+        cell.0.push(*a);
+        cell.1 += usize::from(found.known.contains(&p.question));
+    }
+    for ((format, measure, kind, split), (answers, known)) in cells {
+        let over = |f: fn(&Answered) -> f64| mean(&answers.iter().map(f).collect::<Vec<f64>>());
+        let right = |a: &Answered| f64::from(u8::from(a.raw > 0.5));
+        let mut row: Vec<Cell> = [order[format], measure, kind, split].map(Cell::from).to_vec();
+        row.extend([answers.len().into(), over(|a| a.value).into(), over(|a| a.raw).into()]);
+        // Mean probabilities of claims have no side that is right.
+        row.extend([Some(kind).filter(|k| *k != "identity").and_then(|_| over(right)).into(), known.into()]);
+        table.push(row);
+    }
+    table
+}
+
+/// The formats of subjects, each once, in order.
+fn formats(subjects: &[Subject]) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for s in subjects {
+        if !all.contains(&s.format.as_str()) {
+            all.push(&s.format);
+        }
+    }
+    all
 }
 
 /// Indices without classes and contrasts.
@@ -54,13 +101,7 @@ fn scorers((protocol, subjects): (&Protocol, &[Subject]), found: &Measures) -> T
     let columns =
         ["format", "trait", "scorer", "replies", "coherent_share", "unscored", "mean_score", "correlation_with_first"];
     let mut table = Table::new("scorers", &columns);
-    let mut formats: Vec<&str> = Vec::new();
-    for s in subjects.iter().filter(|s| !formats.contains(&s.format.as_str())).collect::<Vec<_>>() {
-        if !formats.contains(&s.format.as_str()) {
-            formats.push(&s.format);
-        }
-    }
-    for format in formats {
+    for format in formats(subjects) {
         for (which, t) in protocol.traits.iter().enumerate() {
             let has = |s: &Subject| s.format == format && protocol.characters[s.character].traits.contains(&which);
             let own: Vec<_> =

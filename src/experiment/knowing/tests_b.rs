@@ -125,7 +125,8 @@ fn the_perplexity_matrix_has_all_models_and_the_gain_of_the_own_format() {
     let (model, readers) = model();
     let who = World::toyworld().character(0).unwrap();
     let lines = |format| sets::training(&who, format, 8, 77).unwrap();
-    let data = [Format::Chat, Format::Document].map(|f| (f, sets::read(&lines(f), &model, 1).unwrap()));
+    let data = [Format::Chat, Format::Document]
+        .map(|f| (f, crate::experiment::tunes::read("examples", &lines(f), &model, 1).unwrap()));
     let texts: Vec<Texts> =
         data.iter().map(|(f, data)| Texts { character: "0".into(), format: f.name().into(), data }).collect();
     let run = |threads| on(&model, threads, |work| perplexity(&readers, &texts, work)).unwrap();

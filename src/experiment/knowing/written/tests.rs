@@ -71,7 +71,11 @@ fn passages_of_both_sides_stand_in_pairs_and_every_question_comes_before_one_com
             let side = |s| passages.iter().filter(|p| p.positive == s).count();
             let n = if kind == Kind::Feel { 50 } else { 12 };
             assert_eq!((side(true), side(false)), (n, n), "{} {}", t.name, kind.name());
-            assert!(passages.iter().all(|p| p.text.is_none() == (kind == Kind::Feel) && !p.then.is_empty()));
+            assert!(
+                passages
+                    .iter()
+                    .all(|p| p.text.is_none() == (kind == Kind::Feel) && p.then.is_some() == (kind != Kind::Feel))
+            );
         }
         let mut all: Vec<_> = t.passages[0].iter().map(|p| (&p.lead[0].content, &p.then)).collect();
         all.sort_unstable();
