@@ -80,8 +80,8 @@ pub fn planned(text: &str, formats: &[&str]) -> Result<Vec<Planned>> {
             let all = Index::MAIN.map(Index::name).join(", ");
             return bad(format!("no index `{}`", name.trim()), format!("indices are {all}"));
         };
-        let halves = pair.match_indices('-').map(|(at, _)| (pair[..at].trim(), pair[at + 1..].trim()));
-        match halves.clone().find(|(a, b)| formats.contains(a) && formats.contains(b) && a != b) {
+        let mut halves = pair.match_indices('-').map(|(at, _)| (pair[..at].trim(), pair[at + 1..].trim()));
+        match halves.find(|(a, b)| formats.contains(a) && formats.contains(b) && a != b) {
             Some((a, b)) => Ok(Planned { a: a.into(), b: b.into(), index }),
             None => bad(
                 format!("`{pair}` is no pair of formats"),
