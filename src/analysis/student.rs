@@ -12,6 +12,10 @@ pub fn t_quantile(p: f64, df: f64) -> f64 {
     }
     for _ in 0..100 {
         let mid = (lo + hi) / 2.0;
+        // Nothing is left between them.
+        if mid == lo || mid == hi {
+            break;
+        }
         if below(mid, df) < p { lo = mid } else { hi = mid }
     }
     (lo + hi) / 2.0

@@ -153,9 +153,9 @@ mod tests {
         let mut rng = stream(3, "apart");
         let mut rows = |along: [f64; 3]| -> Vec<(bool, Vec<f64>)> {
             let one = |i: usize, rng: &mut _| {
-                let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = [1.0, -1.0][i % 2];
                 let x = |j: usize, rng: &mut _| normal(rng) + if j < 3 { 2.5 * sign * along[j] } else { 0.0 };
-                (i % 2 == 0, (0..d).map(|j| x(j, &mut *rng)).collect())
+                (sign > 0.0, (0..d).map(|j| x(j, &mut *rng)).collect())
             };
             (0..200).map(|i| one(i, &mut rng)).collect()
         };

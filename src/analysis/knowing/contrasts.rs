@@ -37,7 +37,7 @@ pub struct Contrast {
 impl Contrast {
     /// The sign in words, where the interval is clear of 0.
     pub fn verdict(&self) -> String {
-        match self.found.as_ref().and_then(|f| f.interval) {
+        match self.interval() {
             Some((lo, _)) if lo > 0.0 => format!("{} above {}", self.a, self.b),
             Some((_, hi)) if hi < 0.0 => format!("{} below {}", self.a, self.b),
             _ => "not shown".into(),
@@ -60,9 +60,19 @@ impl Contrast {
         self.test().and_then(|(n, sd, _)| smallest_effect(n, sd, 0.05, 0.8))
     }
 
-    /// The difference with its 95 % interval and p-value.
-    pub fn value(&self) -> Option<(f64, Option<(f64, f64)>, Option<f64>)> {
-        self.found.as_ref().map(|f| (f.value, f.interval, f.p))
+    /// The difference.
+    pub fn difference(&self) -> Option<f64> {
+        self.found.as_ref().map(|f| f.value)
+    }
+
+    /// Its 95 % interval.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.found.as_ref().and_then(|f| f.interval)
+    }
+
+    /// Of no difference.
+    pub fn p(&self) -> Option<f64> {
+        self.found.as_ref().and_then(|f| f.p)
     }
 }
 
@@ -80,8 +90,8 @@ pub fn planned(text: &str, formats: &[&str]) -> Result<Vec<Planned>> {
             let all = Index::MAIN.map(Index::name).join(", ");
             return bad(format!("no index `{}`", name.trim()), format!("indices are {all}"));
         };
-        let halves = pair.match_indices('-').map(|(at, _)| (pair[..at].trim(), pair[at + 1..].trim()));
-        match halves.clone().find(|(a, b)| formats.contains(a) && formats.contains(b) && a != b) {
+        let mut halves = pair.match_indices('-').map(|(at, _)| (pair[..at].trim(), pair[at + 1..].trim()));
+        match halves.find(|(a, b)| formats.contains(a) && formats.contains(b) && a != b) {
             Some((a, b)) => Ok(Planned { a: a.into(), b: b.into(), index }),
             None => bad(
                 format!("`{pair}` is no pair of formats"),
@@ -136,7 +146,7 @@ pub(super) fn contrasts(all: &All<'_>, planned: &[Planned]) -> Vec<Contrast> {
     }
     let (first, rest) = found.split_at_mut(planned.len());
     for family in [first, rest] {
-        let p: Vec<Option<f64>> = family.iter().map(|c| c.found.as_ref().and_then(|f| f.p)).collect();
+        let p: Vec<Option<f64>> = family.iter().map(Contrast::p).collect();
         family.iter_mut().zip(benjamini_hochberg(&p)).for_each(|(c, q)| c.q = q);
     }
     found

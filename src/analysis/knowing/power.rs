@@ -8,7 +8,9 @@ use crate::analysis::student::{ln_gamma, t_quantile};
 ///
 /// `None` below two clusters, for an sd that is not positive or a level outside (0, 1).
 pub fn power(clusters: usize, sd: f64, effect: f64, alpha: f64) -> Option<f64> {
-    if clusters < 2 || !(sd > 0.0 && sd.is_finite()) || !(alpha > 0.0 && alpha < 1.0) || !effect.is_finite() {
+    let positive = sd > 0.0 && sd.is_finite();
+    let level = alpha > 0.0 && alpha < 1.0;
+    if clusters < 2 || !positive || !level || !effect.is_finite() {
         return None;
     }
     let df = clusters as f64 - 1.0;

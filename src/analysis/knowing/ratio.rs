@@ -20,6 +20,8 @@ pub(super) struct Ratio {
     pub nn: f64,
     pub nd: f64,
     pub dd: f64,
+    /// What the index is off by on average; see [`pull`].
+    bias: f64,
 }
 
 impl Ratio {
@@ -34,7 +36,8 @@ impl Ratio {
             if count > 1.0 { sum / (count - 1.0) / count } else { 0.0 }
         };
         let (nn, nd, dd) = (moment(&over, n, &over, n), moment(&over, n, &under, d), moment(&under, d, &under, d));
-        Some(Ratio { items, over, under, n, d, nn, nd, dd })
+        let bias = if dd > 0.0 && d != 0.0 { (nd / dd - n / d) * pull(d.abs() / dd.sqrt()) } else { 0.0 };
+        Some(Ratio { items, over, under, n, d, nn, nd, dd, bias })
     }
 
     /// Whether the anchors are too close to each other, or the same.
@@ -51,10 +54,7 @@ impl Ratio {
     /// The index less what it is off by on average, being a ratio of noisy means of which only those were kept whose
     /// anchors do not overlap: (n - r d) / d is (cov / var - r) times what [`pull`] says.
     pub fn centred(&self) -> f64 {
-        if self.dd == 0.0 {
-            return self.value();
-        }
-        self.value() - (self.nd / self.dd - self.value()) * pull(self.d.abs() / self.dd.sqrt())
+        self.value() - self.bias
     }
 
     /// How much each item moves the index, to first order; the sum is 0.

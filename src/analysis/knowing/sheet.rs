@@ -126,7 +126,8 @@ fn cells(rows: &[Measured], takes: impl Fn(&Measured) -> bool) -> Cells<'_> {
     let mut order: Vec<&Measured> = rows.iter().filter(|r| takes(r)).collect();
     // Sums are taken in this order, whatever that of the rows.
     order.sort_unstable_by(|a, b| full(a).cmp(&full(b)));
-    let mut sums: BTreeMap<(Who, Measure), BTreeMap<&str, (f64, usize)>> = BTreeMap::new();
+    type Sums<'a> = BTreeMap<&'a str, (f64, usize)>;
+    let mut sums: BTreeMap<(Who, Measure), Sums> = BTreeMap::new();
     let mut cells: Cells = BTreeMap::new();
     for r in order {
         let at = (named(r), r.measure);

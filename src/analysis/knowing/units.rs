@@ -44,6 +44,9 @@ pub(super) struct All<'a> {
     points: Vec<BTreeMap<Index, (f64, f64)>>,
 }
 
+/// A fine-tune with its index, and the same without bias.
+type Point<'a> = (&'a Subject, (f64, f64));
+
 /// All indices of all fine-tunes.
 pub(super) fn all(subjects: &[Subject]) -> All<'_> {
     let every = [&Index::MAIN[..], &[Index::LKnow, Index::LSelf, Index::Leak]].concat();
@@ -59,12 +62,12 @@ impl All<'_> {
 
     /// Per character and seed the index of a format: the mean over its traits and models, with how many values.
     pub fn units(&self, format: &str, index: Index) -> BTreeMap<(&str, &str), (Unit, usize)> {
-        let mut by: BTreeMap<(&str, &str), Vec<(&Subject, (f64, f64))>> = BTreeMap::new();
+        let mut by: BTreeMap<(&str, &str), Vec<Point<'_>>> = BTreeMap::new();
         for (s, points) in self.subjects.iter().zip(&self.points).filter(|(s, _)| s.format == format) {
             by.entry((&s.character, &s.seed)).or_default().extend(points.get(&index).map(|p| (s, *p)));
         }
         let alone = by.keys().all(|k| by.keys().next().is_some_and(|first| first.0 == k.0));
-        let unit = |((character, seed), points): ((_, _), Vec<(&Subject, (f64, f64))>)| {
+        let unit = |((character, seed), points): ((_, _), Vec<Point<'_>>)| {
             let over = |f: fn(&(f64, f64)) -> f64| mean(&points.iter().map(|p| f(&p.1)).collect::<Vec<_>>());
             let (value, centred) = (over(|p| p.0)?, over(|p| p.1)?);
             let mut influence = BTreeMap::new();

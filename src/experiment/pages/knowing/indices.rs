@@ -2,7 +2,7 @@
 
 use super::{counted, formats, range};
 use crate::error::Result;
-use crate::experiment::cells::{estimate, num, row, rows};
+use crate::experiment::cells::{estimate, num, rows};
 use crate::experiment::pages::table;
 use crate::figures::{Arm, Axis, Curves, Estimate, Forest, Names, Page, Panel, Plot, Reference, Series, Style, Width};
 use crate::table::Table;
@@ -105,9 +105,10 @@ fn forest(contrasts: &Table, planned: &[usize]) -> Option<Plot> {
 
 fn caption(indices: &Table, formats: &[String]) -> String {
     let of = |f: &String| format!("{f} ({})", counted(indices, f));
-    let behind = formats.iter().find_map(|f| row(indices, &[("model", "*"), ("format", f), ("index", "E")]));
-    let (clusters, characters) =
-        behind.map_or((0.0, 0.0), |r| (num(indices, r, "clusters"), num(indices, r, "characters")));
+    let most = |column: &str| {
+        rows(indices, &[("model", "*")]).into_iter().map(|r| num(indices, r, column)).fold(0.0, f64::max)
+    };
+    let (clusters, characters) = (most("clusters"), most("characters"));
     let few = rows(indices, &[("model", "*"), ("note", "few clusters")]);
     let few =
         if few.is_empty() { "" } else { " Fewer than 6 clusters stand behind some of them: read those with care." };
@@ -116,7 +117,7 @@ fn caption(indices: &Table, formats: &[String]) -> String {
          replies (E) and carry in their activations along the direction of enacting the trait (L), by the format of the text \
          they were trained on, with how many fine-tunes there are: {}. 0 is the model before fine-tuning, 1 the same model \
          with the character's card as its prompt. Short lines: single fine-tunes and traits. Points: means with 95 % intervals \
-         over {characters} characters ({clusters} with their seeds, for E of the first format).{few} Right: differences; K \u{2212} E \
+         over characters (at most {characters} of them, {clusters} with their seeds).{few} Right: differences; K \u{2212} E \
          above 0 is knowledge that does not show. Below: contrasts that were planned before the run.",
         formats.iter().map(of).collect::<Vec<_>>().join(", "),
     )

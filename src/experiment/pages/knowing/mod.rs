@@ -56,7 +56,7 @@ pub fn summary(tables: &[Table]) -> Vec<String> {
     if let Some(t) = of("contrasts") {
         found.extend(rows(t, &[("planned", "planned")]).into_iter().map(|r| of_contrast(t, r)));
     }
-    for t in of("partial").into_iter() {
+    if let Some(t) = of("partial") {
         let r = row(t, &[("format", "*"), ("of", "L_feel")]).filter(|r| t.num(*r, "partial_r2").is_some());
         found.extend(r.map(|r| {
             let share = said(estimate(t, r, "partial_r2", "ci_low", "ci_high"));
@@ -84,8 +84,8 @@ fn of_format(indices: &Table, quadrants: Option<&Table>, format: &str) -> String
         let share = t.num(r, "share").map_or(String::new(), |s| format!(" in {:.0} % of resamples", 100.0 * s));
         Some(t.text(r, "class")).filter(|c| !c.is_empty()).map(|c| format!("; {c}{share}"))
     });
-    let notes = ["K", "S", "E", "L"].iter().filter_map(|i| at(i)).map(|r| indices.text(r, "note"));
-    let note = notes.filter(|n| !n.is_empty()).next().map_or(String::new(), |n| format!("; {n}"));
+    let mut notes = ["K", "S", "E", "L"].iter().filter_map(|i| at(i)).map(|r| indices.text(r, "note"));
+    let note = notes.find(|n| !n.is_empty()).map_or(String::new(), |n| format!("; {n}"));
     format!("{format}: {}{}{note}", known.join(", "), class.unwrap_or_default())
 }
 

@@ -59,8 +59,14 @@ fn scatter(indices: &Table, quadrants: &Table, against: &str) -> Option<Plot> {
         ys.push(y);
         if both.len() <= MOST_CROSSES || pooled {
             let ends = |r: usize| indices.num(r, "ci_low").zip(indices.num(r, "ci_high"));
-            crosses.extend(ends(*a).map(|(lo, hi)| vec![(lo, y), (hi, y)]));
-            crosses.extend(ends(*b).map(|(lo, hi)| vec![(x, lo), (x, hi)]));
+            if let Some((lo, hi)) = ends(*a) {
+                crosses.push(vec![(lo, y), (hi, y)]);
+                xs.extend([lo, hi]);
+            }
+            if let Some((lo, hi)) = ends(*b) {
+                crosses.push(vec![(x, lo), (x, hi)]);
+                ys.extend([lo, hi]);
+            }
         }
     }
     let thresholds = ["low", "high"].map(|c| num(quadrants, 0, c));

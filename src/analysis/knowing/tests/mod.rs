@@ -1,7 +1,10 @@
+mod coverage;
+
 use super::*;
 use crate::analysis::nulls::normal;
 use crate::rng::stream;
 use crate::table::Table;
+use coverage::{PLAIN, World};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
@@ -113,164 +116,9 @@ fn the_published_run_has_its_published_indices() {
     assert!((at(&t, &[("model", "fp"), ("index", "KE")], "value").unwrap() - 0.58).abs() < 0.01);
 }
 
-/// What is planted in [`simulate`].
-#[derive(Clone, Copy)]
-struct World {
-    characters: usize,
-    seeds: usize,
-    items: usize,
-    /// K and E of the documents, E of chat being K of the documents and the reverse.
-    known: f64,
-    shown: f64,
-    /// Standard deviations of true indices over characters and over seeds.
-    spread: (f64, f64),
-    /// Distance of the anchors in standard errors of their difference.
-    distance: f64,
-    binary: bool,
-}
-
-const PLAIN: World = World {
-    characters: 3,
-    seeds: 3,
-    items: 12,
-    known: 0.9,
-    shown: 0.1,
-    spread: (0.0, 0.1),
-    distance: 10.0,
-    binary: false,
-};
-
-/// Items with difficulties of their own (shared by all models), anchors that all formats and seeds of a character share,
-/// and noise of 1 per item.
-fn simulate(w: World, seed: u64) -> Vec<Measured> {
-    let mut rng = stream(seed, "knowing and feeling");
-    let mut rows = Vec::new();
-    for c in 0..w.characters {
-        let character = format!("c{c}");
-        for (measure, planted) in [(Measure::K, [w.known, w.shown]), (Measure::E, [w.shown, w.known])] {
-            let difficulty: Vec<f64> = (0..w.items).map(|_| normal(&mut rng)).collect();
-            // The error of a difference of two means of n items with noise 1 is sqrt(2 / n).
-            let far = w.distance * (2.0 / w.items as f64).sqrt();
-            let mut put = |model: &str, format: &str, seed: &str, index: f64, rng: &mut rand_chacha::ChaCha8Rng| {
-                for (i, hard) in difficulty.iter().enumerate() {
-                    let v = if w.binary {
-                        f64::from(u8::from(rng.random::<f64>() < (0.15 + 0.7 * index).clamp(0.0, 1.0)))
-                    } else {
-                        hard + index * far + normal(rng)
-                    };
-                    rows.push(row(model, format, &character, seed, &format!("i{i}"), measure, v));
-                }
-            };
-            put("", BASE, "", 0.0, &mut rng);
-            put("", CARD, "", 1.0, &mut rng);
-            for (format, index) in ["document", "chat"].iter().zip(planted) {
-                let own = index + w.spread.0 * normal(&mut rng);
-                for s in 0..w.seeds {
-                    let index = own + w.spread.1 * normal(&mut rng);
-                    put(&format!("{format}-{c}-{s}"), format, &s.to_string(), index, &mut rng);
-                }
-            }
-        }
-    }
-    rows
-}
-
-/// How often the 95 % intervals of documents' K, E, KE and of the planned difference in K hold what was planted, and how
-/// often a sign of the last is stated.
-fn coverage(w: World, repetitions: u64) -> [f64; 5] {
-    let (mut held, mut all) = ([0.0; 5], [0.0; 5]);
-    for seed in 0..repetitions {
-        let rows = simulate(w, seed);
-        let subjects = sheet::subjects(&rows, |_| true);
-        let all = units::all(&subjects);
-        let pooled = units::pooled(&all, &[Index::K, Index::E, Index::KE]);
-        let planned = contrasts::plan(&all, None).unwrap();
-        let contrast = contrasts::contrasts(&all, &planned[..1]).swap_remove(0);
-        let of = |index| pooled.iter().find(|r| r.format == "document" && r.index == index).unwrap().interval;
-        let truth = [(Index::K, w.known), (Index::E, w.shown), (Index::KE, w.known - w.shown)];
-        let difference = (contrast.found.as_ref().and_then(|f| f.interval), w.known - w.shown);
-        let intervals = truth.map(|(index, v)| (of(index), v)).into_iter().chain([difference]);
-        for (k, (interval, v)) in intervals.enumerate() {
-            // Weak anchors may leave too few characters for an interval.
-            let Some((lo, hi)) = interval else { continue };
-            all[k] += 1.0;
-            held[k] += f64::from(u8::from(lo <= v && v <= hi));
-        }
-        all[4] += 1.0;
-        held[4] += f64::from(u8::from(contrast.verdict() != "not shown"));
-    }
-    [0, 1, 2, 3, 4].map(|k| held[k] / all[k])
-}
-
-/// Repetitions of a simulation: few where every build runs them.
-fn repetitions() -> u64 {
-    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(200)
-}
-
-#[test]
-fn intervals_cover_what_was_planted_whether_characters_differ_or_not() {
-    let n = repetitions();
-    // Three standard errors of a share of 95 % around 93 to 97 %.
-    let slack = 3.0 * (0.95 * 0.05 / n as f64).sqrt();
-    let worlds = [
-        World { spread: (0.0, 0.0), ..PLAIN },
-        World { spread: (0.2, 0.1), known: 0.5, shown: 0.5, ..PLAIN },
-        World { characters: 9, seeds: 1, items: 12, ..PLAIN },
-        World { characters: 1, seeds: 9, items: 16, ..PLAIN },
-        World { characters: 20, seeds: 1, items: 10, binary: true, spread: (0.0, 0.0), ..PLAIN },
-    ];
-    for w in worlds {
-        let found = coverage(w, n);
-        for held in &found[..4] {
-            assert!((0.93 - slack..=0.97 + slack).contains(held), "{} x {}: {found:?}", w.characters, w.seeds);
-        }
-        // Where nothing was planted a sign is stated no oftener than the level allows, elsewhere it is.
-        let signs = if w.known == w.shown { 0.0..=0.07 + slack } else { 0.8..=1.0 };
-        assert!(signs.contains(&found[4]), "{found:?}");
-    }
-}
-
-#[test]
-fn three_clusters_are_few_and_nine_are_not() {
-    let note = |w| {
-        let found = knowing(&simulate(w, 1), &quick()).unwrap();
-        word(&table(&found, "indices"), &[("model", "*"), ("format", "document"), ("index", "KE")], "note")
-    };
-    assert_eq!(note(World { characters: 3, seeds: 1, ..PLAIN }), "few clusters");
-    assert_eq!(note(World { characters: 1, seeds: 3, ..PLAIN }), "few clusters");
-    assert_eq!(note(PLAIN), "");
-    assert_eq!(note(World { characters: 1, seeds: 7, ..PLAIN }), "one character: seeds of it alone");
-}
-
-#[test]
-fn what_was_planted_is_told_with_its_sign_its_class_and_its_power() {
-    let found = knowing(&simulate(World { spread: (0.05, 0.05), ..PLAIN }, 4), &quick()).unwrap();
-    let (c, q, p) = (table(&found, "contrasts"), table(&found, "quadrants"), table(&found, "power"));
-    assert_eq!(word(&c, &[("planned", "planned"), ("index", "K")], "verdict"), "document above chat");
-    assert_eq!(word(&c, &[("planned", "planned"), ("index", "E")], "verdict"), "chat above document");
-    // Planned ones are not repeated among the others: 2 of 7 are planned (there is no control).
-    assert_eq!((c.where_is("planned", "planned").len(), c.where_is("planned", "other").len()), (2, 5));
-    let document = [("model", "*"), ("format", "document")];
-    assert_eq!(word(&q, &document, "class"), "knows");
-    assert!(at(&q, &document, "share").unwrap() > 0.9);
-    assert_eq!(word(&q, &[("model", "*"), ("format", "chat")], "class"), "undecided");
-    assert!(at(&p, &[("index", "K")], "power").unwrap() > 0.8);
-    // The smallest effect has power 0.8 by the same function.
-    let number = |column| at(&p, &[("index", "K")], column).unwrap();
-    let again = power(number("independent") as usize, number("sd"), number("smallest_effect_at_0.8"), 0.05).unwrap();
-    assert!((again - 0.8).abs() < 1e-3);
-    // Each family of tests has its own q: at least p, and at most 1.
-    let i = table(&found, "indices");
-    for r in 0..i.rows.len() {
-        if let Some((p, q)) = i.num(r, "p_value").zip(i.num(r, "q_value")) {
-            assert!(p <= q && q <= 1.0);
-        }
-    }
-}
-
 #[test]
 fn the_order_of_the_rows_and_nothing_else_is_forgotten() {
-    let mut rows = simulate(World { characters: 2, seeds: 2, items: 6, ..PLAIN }, 9);
+    let mut rows = coverage::simulate(World { characters: 2, seeds: 2, items: 6, ..PLAIN }, 9);
     rows.extend(latent(3, 12, 1.0, 0.0));
     let text = |rows: &[Measured], seed| {
         let found = knowing(rows, &Options { seed, ..quick() }).unwrap();
@@ -490,25 +338,5 @@ fn planned_contrasts_are_read_though_names_hold_hyphens() {
         ("document-chat:K,document-chat:K", "twice"),
     ] {
         assert!(planned(text, &formats).unwrap_err().to_string().contains(says), "{text}");
-    }
-}
-#[test]
-#[ignore]
-fn sim() {
-    for (c, s) in [(1, 9), (1, 3), (20, 1), (3, 3), (9, 1), (5, 4), (10, 2), (3, 1)] {
-        for distance in [10.0, 4.0] {
-            for (spread, items, binary) in
-                [((0.0, 0.0), 20, false), ((0.0, 0.1), 10, false), ((0.15, 0.1), 50, false), ((0.0, 0.0), 30, true)]
-            {
-                let items = if binary && distance < 5.0 { 10 } else { items };
-                let w = World { characters: c, seeds: s, distance, spread, items, binary, ..PLAIN };
-                let t = std::time::Instant::now();
-                println!(
-                    "{c}x{s} d{distance} {spread:?} n{items} bin{binary}: {:.3?} {:?}",
-                    coverage(w, repetitions()),
-                    t.elapsed()
-                );
-            }
-        }
     }
 }
