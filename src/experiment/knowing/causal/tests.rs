@@ -49,7 +49,7 @@ fn on_the_base(causal: Causal, threads: usize, run: impl FnOnce(&Trial<'_>, &mut
         drawing: drawing(&model, 1.0, 12).unwrap(),
         seed: 0,
         known: 1.0,
-        latent: Place::LastPrompt,
+        latent: Some(Place::LastPrompt),
         sites: sites.to_vec(),
     };
     let shelf = MemoryShelf::default();
