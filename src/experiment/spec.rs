@@ -19,7 +19,7 @@ pub use authorial_bias::AuthorialBias;
 pub use domain::Domain;
 pub use drift::Drift;
 pub use formats::Formats;
-pub use knowing::{Data, Knowing, OfWorld, Training, Written};
+pub use knowing::{At, Causal, Data, Knowing, OfWorld, Training, Written};
 pub use knowing::{
     WrittenCharacter, WrittenClassifier, WrittenCoherence, WrittenFact, WrittenJudge, WrittenLexicon, WrittenMatching,
     WrittenPairs, WrittenTrait,

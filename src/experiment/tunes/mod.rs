@@ -5,7 +5,7 @@ mod shipped;
 #[cfg(test)]
 mod tests;
 
-pub(super) use course::{Checkpoint, course};
+pub(super) use course::course;
 
 use super::plan::{Plan, need, out_of_range};
 use super::spec::Training;

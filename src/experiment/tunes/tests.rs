@@ -1,3 +1,4 @@
+use super::course::Checkpoint;
 use super::*;
 use crate::experiment::Context;
 use crate::model::Source;
