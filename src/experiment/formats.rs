@@ -111,9 +111,11 @@ pub(super) fn forecast(plan: &Plan, s: &Settings, model: &Model) -> Result<Vec<S
     let asked = ask::questions(plan, &cast, model, 1)?;
     let shown = show::prompts(plan, s, &cast, model, 1)?;
     let named = ask::introductions(&cast, model, 1)?;
+    let fresh = sets::fresh(plan, s, &cast, model, 1)?;
     let drawn = |temperature| super::work::drawing(model, temperature, s.max_new_tokens);
     Ok(vec![
         training,
+        plan.likelihoods("likelihoods", model, bare(likely::items(&cast, &fresh))),
         plan.captures(ask::STAGE, model, bare(asked.into_iter().map(|a| a.item).collect()), false),
         plan.replies(
             show::STAGE,

@@ -4,16 +4,33 @@ use super::nested::{Leaf, Measured, tabled};
 use super::sets::Fresh;
 use super::{Cast, Settings};
 use crate::error::Result;
-use crate::experiment::knowing::likelihoods_by;
+use crate::experiment::knowing::{likelihood_items, likelihoods_by};
 use crate::experiment::plan::Plan;
 use crate::experiment::work::Work;
 use crate::table::Table;
-use crate::train::Likelihood;
+use crate::train::{Likelihood, Sequences};
+use crate::unit::Item;
 
 /// Measures of the table: per token, in nats but for the perplexity. The difference is that to the base on the same texts.
 pub(super) const NLL: &str = "nll_nats_per_token";
 pub(super) const PERPLEXITY: &str = "perplexity";
 pub(super) const DELTA: &str = "delta_nll_nats_per_token";
+
+/// All that are measured on a character read its texts at once.
+fn readers(cast: &Cast, fresh: &[Fresh]) -> Vec<Vec<usize>> {
+    let of = |f: &Fresh| (0..cast.subjects.len()).filter(|i| cast.subjects[*i].character == f.character).collect();
+    fresh.iter().map(of).collect()
+}
+
+fn sets<'f>(cast: &Cast, fresh: &'f [Fresh], readers: &[Vec<usize>]) -> Vec<(&'f Sequences, Vec<Option<usize>>)> {
+    let adapters = |own: &Vec<usize>| own.iter().map(|i| cast.subjects[*i].adapter).collect();
+    fresh.iter().zip(readers).map(|(f, own)| (&f.data, adapters(own))).collect()
+}
+
+/// What is read, for a forecast.
+pub(super) fn items(cast: &Cast, fresh: &[Fresh]) -> Vec<Item> {
+    likelihood_items(&sets(cast, fresh, &readers(cast, fresh)))
+}
 
 /// The matrix of models and texts. Intervals resample texts, seeds and characters.
 pub(super) fn measure(
@@ -23,13 +40,8 @@ pub(super) fn measure(
     fresh: &[Fresh],
     work: &mut Work<'_, '_>,
 ) -> Result<Table> {
-    // All that are measured on a character read its texts at once.
-    let readers: Vec<Vec<usize>> = fresh
-        .iter()
-        .map(|f| (0..cast.subjects.len()).filter(|i| cast.subjects[*i].character == f.character).collect())
-        .collect();
-    let adapters = |own: &Vec<usize>| own.iter().map(|i| cast.subjects[*i].adapter).collect();
-    let sets: Vec<_> = fresh.iter().zip(&readers).map(|(f, own)| (&f.data, adapters(own))).collect();
+    let readers = readers(cast, fresh);
+    let sets = sets(cast, fresh, &readers);
     let found = likelihoods_by("likelihoods", &sets, work)?;
     // By subject, then by format.
     let mut all: Vec<Vec<Vec<Likelihood>>> = vec![vec![Vec::new(); s.formats.len()]; cast.subjects.len()];

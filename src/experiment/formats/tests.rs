@@ -140,7 +140,7 @@ fn what_the_shipped_probe_states_is_the_default() {
     let (stem, text) = crate::experiment::APART.iter().find(|(stem, _)| *stem == "formats").unwrap();
     let spec = Spec::parse(&format!("probes/{stem}.toml"), text).unwrap();
     let bare = Spec::parse("formats.toml", "kind = \"formats\"\nquestion = \"?\"").unwrap();
-    assert_eq!(Spec { question: "?".into(), ..spec.clone() }, bare);
+    assert_eq!(Spec { question: "?".into(), dir: bare.dir.clone(), ..spec.clone() }, bare);
     assert!(Plan::resolve(spec, &MODEL).unwrap().describe()["total"]["rows"].as_u64().unwrap() > 0);
 }
 

@@ -30,12 +30,12 @@ mod weights;
 mod world;
 mod written;
 
-pub(in crate::experiment) use perplexity::likelihoods_by;
+pub(in crate::experiment) use perplexity::{likelihood_items, likelihoods_by};
 pub(super) use planned::before;
 
 use super::findings::Parts;
 use super::pages;
-use super::plan::{Plan, Stage, need, out_of_range};
+use super::plan::{Plan, Stage, need};
 use super::spec::Knowing as Settings;
 use super::work::{Work, drawing};
 use crate::analysis::knowing::{Options, Thresholds, knowing};
@@ -61,7 +61,8 @@ fn protocol(plan: &Plan, s: &Settings, model: &Model) -> Result<Protocol> {
         (None, Some(w)) => written::protocol(w, s.passages, &plan.spec.dir, model),
         _ => {
             let found = if s.world.is_some() { "both" } else { "neither" };
-            Err(out_of_range("settings", format!("has {found}"), "one of [settings.world] and [settings.protocol]"))
+            let what = format!("the probe has {found} of [settings.world] and [settings.protocol]");
+            Err(Error::refused(what, "give one of them"))
         }
     }
 }

@@ -37,6 +37,21 @@ pub(in crate::experiment) fn likelihoods_by(
     sets: &[(&Sequences, Vec<Option<usize>>)],
     work: &mut Work<'_, '_>,
 ) -> Result<Vec<Vec<Vec<Likelihood>>>> {
+    let items = likelihood_items(sets);
+    let counted: Vec<Vec<usize>> = items.iter().map(|i| i.ranges.iter().map(Range::len).collect()).collect();
+    let mut sums = work.likelihoods(stage, items, vec![])?.into_iter();
+    let mut all = counted.into_iter().map(|lengths| {
+        let nll = sums.by_ref().take(lengths.len()).sum();
+        Likelihood { nll, counted: lengths.iter().sum() }
+    });
+    Ok(sets
+        .iter()
+        .map(|(data, readers)| readers.iter().map(|_| all.by_ref().take(data.len()).collect()).collect())
+        .collect())
+}
+
+/// The items of [`likelihoods_by`].
+pub(in crate::experiment) fn likelihood_items(sets: &[(&Sequences, Vec<Option<usize>>)]) -> Vec<Item> {
     let mut items = Vec::new();
     for (data, readers) in sets {
         // Reader after reader, so that rows of one adapter lie side by side.
@@ -48,16 +63,7 @@ pub(in crate::experiment) fn likelihoods_by(
             }));
         }
     }
-    let counted: Vec<Vec<usize>> = items.iter().map(|i| i.ranges.iter().map(Range::len).collect()).collect();
-    let mut sums = work.likelihoods(stage, items, vec![])?.into_iter();
-    let mut all = counted.into_iter().map(|lengths| {
-        let nll = sums.by_ref().take(lengths.len()).sum();
-        Likelihood { nll, counted: lengths.iter().sum() }
-    });
-    Ok(sets
-        .iter()
-        .map(|(data, readers)| readers.iter().map(|_| all.by_ref().take(data.len()).collect()).collect())
-        .collect())
+    items
 }
 
 /// Runs of tokens that count; the first token is predicted by nothing and never does.

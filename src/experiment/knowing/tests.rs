@@ -81,7 +81,7 @@ fn the_comparison_gives_the_same_bytes_with_one_or_two_threads_and_when_resumed_
 #[test]
 fn settings_that_cannot_be_run_are_refused_by_name() {
     for (settings, names) in [
-        ("", "`settings` has neither"),
+        ("", "the probe has neither"),
         ("[settings.world]\ncharacters = []", "`world.characters` is []"),
         ("[settings.world]\ncharacters = [99]", "character 99"),
         ("high = 0.2\n[settings.world]", "0.2"),

@@ -69,7 +69,7 @@ fn what_the_shipped_probe_states_is_the_default() {
     let (stem, text) = APART.iter().find(|(stem, _)| *stem == "voice").unwrap();
     let spec = Spec::parse(&format!("probes/{stem}.toml"), text).unwrap();
     let bare = Spec::parse("voice.toml", "kind = \"voice\"\nquestion = \"?\"").unwrap();
-    assert_eq!(Spec { question: "?".into(), ..spec.clone() }, bare);
+    assert_eq!(Spec { question: "?".into(), dir: bare.dir.clone(), ..spec.clone() }, bare);
     let told = Plan::resolve(spec, &MODEL).unwrap().describe();
     assert!(told["total"]["rows"].as_u64().unwrap() > 0);
 }

@@ -95,8 +95,9 @@ fn doses_differ_ablation_is_no_dose_and_nothing_depends_on_threads() {
             assert_eq!(doses.rows.len(), 2 * (traits + 1));
             let (effects, units) = (found.where_is("measure", "E"), traits as f64);
             assert!(effects.iter().all(|r| found.num(*r, "units").unwrap() <= units));
-            // The base and the mean over formats, which is the base: 5 directions, ablated and at two doses.
-            assert_eq!(effects.len(), 2 * 5 * 3);
+            // The base and the mean over formats, which is the base: 5 directions, ablated and at two doses; the larger
+            // one may leave nothing coherent to score.
+            assert!(effects.len() >= 2 * 5 * 2 && effects.len() <= 2 * 5 * 3, "{}", effects.len());
             seen.push(tables.iter().map(Table::to_csv).collect::<Vec<_>>());
         });
     }

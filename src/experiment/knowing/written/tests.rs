@@ -77,7 +77,7 @@ fn passages_of_both_sides_stand_in_pairs_and_every_question_comes_before_one_com
                     .all(|p| p.text.is_none() == (kind == Kind::Feel) && p.then.is_some() == (kind != Kind::Feel))
             );
         }
-        let mut all: Vec<_> = t.passages[0].iter().map(|p| (&p.lead[0].content, &p.then)).collect();
+        let mut all: Vec<_> = t.passages[0].iter().map(|p| (&p.lead[0].content, &p.lead[1].content)).collect();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 100, "every instruction with every question");

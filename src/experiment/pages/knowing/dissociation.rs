@@ -129,7 +129,7 @@ fn caption(found: &Table, doses: &Table) -> String {
             format!("{} {dose}", doses.text(r, "format").replace('_', " "))
         })
         .collect();
-    let level = doses.num(0, "level").filter(|_| !doses.rows.is_empty()).map_or("the level".into(), number);
+    let level = (!doses.rows.is_empty()).then(|| doses.num(0, "level")).flatten().map_or("the level".into(), number);
     format!(
         "Directions of each trait added to the stream or taken out of it, in the base and in one fine-tune per format and \
          character, against random directions of the same length and others in the span of the activations. Over controls: mean \
