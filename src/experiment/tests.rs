@@ -93,7 +93,11 @@ fn every_shipped_probe_parses_resolves_and_states_the_defaults() {
         let spec = Spec::parse(&format!("probes/{stem}.toml"), text).unwrap();
         assert_eq!((spec.stem.as_str(), spec.settings.kind()), (*stem, *stem));
         let bare = Spec::parse(&format!("{stem}.toml"), &format!("kind = \"{stem}\"\nquestion = \"?\"")).unwrap();
-        assert_eq!(Spec { question: "?".into(), ..spec.clone() }, bare, "what {stem}.toml states is the default");
+        assert_eq!(
+            Spec { question: "?".into(), dir: bare.dir.clone(), ..spec.clone() },
+            bare,
+            "what {stem}.toml states is the default"
+        );
         let told = Plan::resolve(spec, &MODEL).unwrap().describe();
         assert!(told["total"]["rows"].as_u64().unwrap() > 0 && told["stages"].as_array().unwrap().len() >= 2, "{told}");
     }

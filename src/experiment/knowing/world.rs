@@ -25,7 +25,7 @@ pub(super) fn characters(s: &OfWorld) -> Result<Vec<Persona>> {
     let distinct: BTreeSet<usize> = s.characters.iter().copied().collect();
     let found = format!("{:?}", s.characters);
     need(
-        !found.is_empty() && distinct.len() == s.characters.len(),
+        !distinct.is_empty() && distinct.len() == s.characters.len(),
         "world.characters",
         found,
         "at least one, each once",
