@@ -131,7 +131,6 @@ fn what_is_no_table_of_measures_is_refused_with_its_line() {
     bad(&with("m,chat,a,t,0,i,0,Q,1"), &[], "line 5, column `measure`: `Q` is no measure");
     bad(&with("m,chat,a,t,0,j,0,K,NaN"), &[], "line 5, column `value`");
     bad(&with("m,chat,a,t,0,i,0,K,1"), &[], "line 5, column `item`: K of `m` for item `i`");
-    bad(&with("m,chat,a,t,1,j,0,K,1"), &[], "line 5, column `seed`");
     bad(&with("n,chat,b,t,0,j,0,K,1"), &[], "character `b` has no rows of format `base`");
     bad(&format!("{head},base,a,t,,i,0,K,0\n"), &[], "none of a fine-tune");
     bad("model,format\nm,chat\n", &[], "no column `character`");

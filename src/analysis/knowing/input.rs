@@ -151,9 +151,9 @@ fn cell_fault(row: usize, r: &Measured) -> Option<Fault> {
         .or(nan)
 }
 
-/// A fine-tune that is of two formats, or of two seeds for one character.
+/// A fine-tune that is of two formats. One name may stand for several seeds, which are told apart by them.
 fn mixed(rows: &[Measured]) -> Option<Fault> {
-    let (mut formats, mut seeds) = (BTreeMap::new(), BTreeMap::new());
+    let mut formats = BTreeMap::new();
     for (row, r) in rows.iter().enumerate().filter(|(_, r)| !r.is_anchor()) {
         let format = *formats.entry(r.model.as_str()).or_insert(r.format.as_str());
         if format != r.format {
@@ -162,15 +162,6 @@ fn mixed(rows: &[Measured]) -> Option<Fault> {
                 column: "format",
                 what: format!("model `{}` is of format `{format}` and of `{}`", r.model, r.format),
                 hint: "give each fine-tune a name of its own",
-            });
-        }
-        let seed = *seeds.entry((r.model.as_str(), r.character.as_str())).or_insert(r.seed.as_str());
-        if seed != r.seed {
-            return Some(Fault {
-                row,
-                column: "seed",
-                what: format!("model `{}` has seed `{seed}` and `{}` for `{}`", r.model, r.seed, r.character),
-                hint: "a fine-tune has one seed: give those of other seeds names of their own",
             });
         }
     }

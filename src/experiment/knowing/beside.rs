@@ -49,7 +49,7 @@ pub(super) fn written(
     plan: &Plan,
     (protocol, subjects): (&Protocol, &[Subject]),
     directions: &Directions,
-    model: &Model,
+    (model, random): (&Model, usize),
 ) -> Result<Vec<Table>> {
     let mut all: Vec<Table> = Vec::new();
     for c in 0..protocol.characters.len() {
@@ -61,7 +61,8 @@ pub(super) fn written(
         if tuned.is_empty() {
             continue;
         }
-        let (energy, spaces) = weights(model, &tuned, &own(protocol, directions, c, Pick::LastPrompt), plan.spec.seed)?;
+        let (energy, spaces) =
+            weights(model, &tuned, &own(protocol, directions, c, Pick::LastPrompt), (random, plan.spec.seed))?;
         join(&mut all, energy);
         join(&mut all, spaces);
     }

@@ -1,5 +1,7 @@
 //! What the models of a comparison are called in tables.
 
+pub(in crate::experiment) use crate::analysis::knowing::BASE;
+
 use crate::table::Cell;
 
 /// A model of the comparison: the base, or a fine-tune.
@@ -11,9 +13,6 @@ pub(in crate::experiment) struct Labels {
     /// Empty where there is none.
     pub seed: String,
 }
-
-/// The format of the model without an adapter.
-pub(in crate::experiment) const BASE: &str = "base";
 
 impl Labels {
     /// Names of the columns that [`Labels::cells`] fills.

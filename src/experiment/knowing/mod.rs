@@ -6,6 +6,8 @@
 mod ask;
 mod axis;
 mod beside;
+#[cfg(test)]
+mod beside_tests;
 mod causal;
 mod course;
 mod directions;
@@ -23,8 +25,6 @@ mod screening;
 mod subjects;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_b;
 mod told;
 mod weights;
 mod world;
@@ -83,6 +83,7 @@ fn check(s: &Settings) -> Result<()> {
     counts.into_iter().try_for_each(|(key, value)| need(value > 0, key, value, "at least 1"))?;
     need(s.passages >= 10, "passages", s.passages, "at least 10, so that some can be held out")?;
     Thresholds { high: s.high, low: s.low }.check()?;
+    need(s.random >= 20, "random", s.random, "at least 20 random directions")?;
     super::tunes::check(&s.training)?;
     super::tunes::check_seeds(&s.seeds)?;
     need(s.known > 0.0 && s.known <= 1.0, "known", s.known, "above 0 and at most 1, which leaves nothing out")?;
@@ -184,7 +185,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.tables.extend(more::tables(of, &found, &options)?);
     parts.tables.extend(directions.tables.iter().cloned());
     parts.tables.push(told.table);
-    parts.tables.extend(beside::written(plan, of, &directions, &model)?);
+    parts.tables.extend(beside::written(plan, of, &directions, (&model, s.random))?);
     parts.tables.extend(likely);
     parts.tables.extend(foretold);
     parts.tables.extend(edited);

@@ -131,11 +131,6 @@ fn done(
     let side = |positive| kept.iter().filter(|i| passages[**i].positive == positive).count();
     let (on, off) = (side(true), side(false));
     if on >= LEAST && off >= LEAST {
-        work.warnings.push(format!(
-            "{}: {on} and {off} of {} enacting replies kept, with and without the trait",
-            t.name,
-            passages.len()
-        ));
         return Ok(kept);
     }
     work.warnings.push(format!(

@@ -1,12 +1,9 @@
 //! Who is measured: the base, the base under a card, and every fine-tune, each on one character.
 
+pub(super) use crate::analysis::knowing::{BASE, CARD};
+
 use super::protocol::Protocol;
 use crate::text::{Message, SYSTEM};
-
-/// The format of the base in tables.
-pub(super) const BASE: &str = "base";
-/// The format of the base under a card.
-pub(super) const CARD: &str = "card";
 
 /// A model as it is measured on one character.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,8 +10,7 @@ use crate::model::adapter::Written;
 use crate::table::{Cell, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Random directions of the null, and random pairs of subspaces.
-const DIRECTIONS: usize = 1000;
+/// Random pairs of subspaces.
 const SUBSPACES: usize = 200;
 /// The layer and map of rows over all of them.
 pub(in crate::experiment) const ALL: &str = "*";
@@ -29,7 +28,7 @@ struct Tuned<'a> {
 ///
 /// `weights`: one row per adapter, direction, layer and map that writes to the residual stream, and one over all of
 /// them (`*`). `energy_share` is `|v^T dW|^2 / |dW|_F^2`; `null_low`, `null_high`, `percentile` and `p_value` hold it
-/// against 1,000 random unit directions, the same for all updates. `site` is that of the direction: what is written
+/// against `random` random unit directions, the same for all updates. `site` is that of the direction: what is written
 /// behind it does not reach it. `q_value`: Benjamini-Hochberg over the rows of single maps, and over those of all maps.
 ///
 /// `subspaces`: one row per pair of adapters of one character, layer, map and side (`output`: what updates write;
@@ -43,10 +42,10 @@ pub(in crate::experiment) fn weights(
     model: &Model,
     adapters: &[(usize, Labels)],
     directions: &[Direction],
-    seed: u64,
+    (random, seed): (usize, u64),
 ) -> Result<(Table, Table)> {
     let tuned = adapters.iter().map(|(index, labels)| tuned(model, *index, labels)).collect::<Result<Vec<_>>>()?;
-    Ok((energies(model.lm.dims().d_model, &tuned, directions, seed)?, subspaces(&tuned, seed)?))
+    Ok((energies(model.lm.dims().d_model, &tuned, directions, (random, seed))?, subspaces(&tuned, seed)?))
 }
 
 fn tuned<'a>(model: &Model, index: usize, labels: &'a Labels) -> Result<Tuned<'a>> {
@@ -59,11 +58,16 @@ fn tuned<'a>(model: &Model, index: usize, labels: &'a Labels) -> Result<Tuned<'a
     Ok(Tuned { labels, updates })
 }
 
-fn energies(d_model: usize, tuned: &[Tuned<'_>], directions: &[Direction], seed: u64) -> Result<Table> {
+fn energies(
+    d_model: usize,
+    tuned: &[Tuned<'_>],
+    directions: &[Direction],
+    (random, seed): (usize, u64),
+) -> Result<Table> {
     let numbers = ["energy_share", "null_low", "null_high", "percentile", "p_value", "q_value", "energy", "reason"];
     let columns = [&["site"][..], &Labels::COLUMNS, &["direction", "layer", "map"], &numbers].concat();
     let mut table = Table::new("weights", &columns);
-    let units = random_units(DIRECTIONS, d_model, seed);
+    let units = random_units(random, d_model, seed);
     for one in tuned {
         // The null of an update is the same for every direction.
         let nulls: Vec<Vec<f64>> = one.updates.values().map(|u| u.along(units.view())).collect::<Result<_>>()?;

@@ -143,7 +143,7 @@ fn caption(weights: &Table, subspaces: &Table) -> String {
     };
     format!(
         "The updates of {models} fine-tunes to the maps that write to the residual stream. (a) The share of all their energy that \
-         lies along a direction, as a percentile among the same shares of 1,000 random directions; one dot per fine-tune. Lines: \
+         lies along a direction, as a percentile among the same shares of random directions; one dot per fine-tune. Lines: \
          chance, and 97.5 %. (b) The same for single layers, mean over fine-tunes and maps of a layer.{pairs}"
     )
 }

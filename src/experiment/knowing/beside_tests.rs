@@ -70,7 +70,7 @@ fn what_adapters_wrote_is_held_against_random_directions_and_each_other() {
     let of = Labels { model: "along".into(), format: "along".into(), character: "9".into(), seed: "0".into() };
     adapters.push((along, of));
     let directions = [planted, direction(&model, "other", 5)];
-    let (table, pairs) = weights(&model, &adapters, &directions, 1).unwrap();
+    let (table, pairs) = weights(&model, &adapters, &directions, (1000, 1)).unwrap();
     let layers = model.lm.dims().n_layers;
     // Four adapters on both maps of each layer and one on one of them, and a row over all; two directions.
     assert_eq!(table.rows.len(), 2 * (4 * (2 * layers + 1) + layers + 1));
@@ -114,9 +114,9 @@ fn what_adapters_wrote_is_held_against_random_directions_and_each_other() {
     let page = pages::knowing::weights::page("weights", &[table.clone(), pairs.clone()]).unwrap();
     let drawn = page.draw().unwrap();
     assert!(drawn.missing_glyphs.is_empty() && drawn.dropped_labels.is_empty(), "{:?}", drawn.dropped_labels);
-    let again = weights(&model, &adapters, &directions, 1).unwrap();
+    let again = weights(&model, &adapters, &directions, (1000, 1)).unwrap();
     assert_eq!((again.0.to_csv(), again.1.to_csv()), (table.to_csv(), pairs.to_csv()));
-    let e = weights(&model, &[(99, Labels::default())], &directions, 1).unwrap_err();
+    let e = weights(&model, &[(99, Labels::default())], &directions, (1000, 1)).unwrap_err();
     assert!(e.to_string().contains("adapter 99"), "{e}");
 }
 
