@@ -113,7 +113,8 @@ fn versus(title: &str, model: &Model, task: &Task, prompts: &[Vec<u32>], rounds:
 /// Every model on every prompt, model after model.
 fn plan<'m>(model: &'m Model, task: &Task, prompts: &[Vec<u32>], readers: &[Option<usize>]) -> Plan<'m> {
     let item = |(i, tokens): (usize, &Vec<u32>), adapter: Option<usize>| {
-        let ranges = if matches!(task, Task::Capture { .. }) { vec![0..tokens.len()] } else { vec![] };
+        let kept = matches!(task, Task::Capture { .. }).then(|| 0..tokens.len());
+        let ranges = kept.into_iter().collect();
         let id = format!("{i}/{adapter:?}");
         Item { id, tokens: tokens.clone(), prompt_len: tokens.len(), ranges, adapter, ..Item::default() }
     };
@@ -140,7 +141,7 @@ fn same(a: &[Outcome], b: &[Outcome]) -> Done<()> {
     };
     let (x, y) = (kept(a), kept(b));
     let worst = x.iter().zip(&y).map(|(x, y)| (x - y).abs()).fold(0.0f32, f32::max);
-    if replies(a) != replies(b) || x.len() != y.len() || !(worst < 1e-5) {
+    if replies(a) != replies(b) || x.len() != y.len() || worst.is_nan() || worst >= 1e-5 {
         return Err("one batch and ten runs give different results".into());
     }
     Ok(())

@@ -126,13 +126,12 @@ mod tests {
     fn intervals_over_clusters_hold_what_they_promise() {
         // Shared and own parts have the same correlation, so that of the sum is rho. Of 200 intervals of 95 % 190 cover, sd
         // 3.1; what a longer run finds lies between 92 and 96 %.
-        let n: u64 = std::env::var("PERSONASCOPE_REPETITIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+        let n = crate::analysis::testing::repetitions(200) as u64;
         for (clusters, rho) in [(9, 0.0), (9, 0.8), (20, 0.8)] {
             let covers = |seed: &u64| {
                 agreement(&drawn(clusters, rho, *seed)).interval.is_some_and(|i| i.lo <= rho && rho <= i.hi)
             };
             let share = (0..n).filter(covers).count() as f64 / n as f64;
-            println!("{clusters} clusters, correlation {rho}: {share}");
             assert!((0.88..=0.99).contains(&share), "{clusters} clusters, correlation {rho}: {share}");
         }
     }

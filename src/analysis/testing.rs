@@ -30,3 +30,8 @@ pub fn planted(seed: u64, groups: usize, prompts: usize, d_model: usize, signal:
     }
     Activations::new(Site::post(1), Pick::LastPrompt, rows, keys).unwrap()
 }
+
+/// Fewest repetitions of a simulation; more where PERSONASCOPE_REPETITIONS asks for it when tests are compiled.
+pub fn repetitions(least: usize) -> usize {
+    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(least)
+}

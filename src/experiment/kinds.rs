@@ -22,6 +22,8 @@ pub(super) enum Worlds {
 macro_rules! kinds {
     ($($name:literal $kind:ident in $module:ident, $worlds:ident;)*) => {
         /// The settings of one kind of probe.
+        // There is one of them in a run.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(untagged)]
         pub enum Settings {

@@ -4,16 +4,12 @@ use super::depth::Dose;
 use super::*;
 use crate::analysis::nulls::normal;
 use crate::analysis::series::Row;
+use crate::analysis::testing::repetitions;
 use crate::rng::stream;
 use ndarray::{Array1, Array2};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-
-/// Fewest repetitions; more where PERSONASCOPE_REPETITIONS asks for it.
-fn repetitions(least: usize) -> usize {
-    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(least)
-}
 
 /// The values of repetitions, two at a time.
 fn repeated<T: Send>(n: usize, one: impl Fn(u64) -> T + Sync) -> Vec<T> {

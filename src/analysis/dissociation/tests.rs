@@ -113,7 +113,7 @@ fn one_unit_has_no_interval_and_nothing_gives_nothing() {
 fn edits_that_do_nothing_are_said_to_move_something_as_rarely_as_5_percent() {
     use crate::analysis::nulls::normal;
     use crate::rng::stream;
-    let repetitions: usize = std::env::var("PERSONASCOPE_REPETITIONS").ok().and_then(|v| v.parse().ok()).unwrap_or(200);
+    let repetitions = crate::analysis::testing::repetitions(200);
     for units in [9, 20] {
         let mut rng = stream(units as u64, "edits that do nothing");
         let (mut covered, mut all) = (0, 0);

@@ -52,7 +52,7 @@ impl Told {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     pub site: String,
-    /// Places in [`DIRECTIONS`].
+    /// Places among enacting, describing and claiming.
     pub of: (usize, usize),
     pub cosine: f64,
     /// Fitted on the first and tested on the second, and the reverse.

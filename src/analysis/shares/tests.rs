@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::analysis::nulls::normal;
+use crate::analysis::testing::repetitions;
 use crate::rng::stream;
 use rand::Rng;
 
@@ -75,11 +76,6 @@ fn planted(of: &Planted, seed: u64) -> (Vec<Label>, Array2<f32>) {
     (labels, rows)
 }
 
-/// 200 in CI; more where PERSONASCOPE_REPETITIONS asks for it.
-fn repetitions() -> usize {
-    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(200)
-}
-
 const BASE: Planted =
     Planted { roles: 8, models: 2, prompts: 16, d: 16, gaps: 0.0, variances: [0.4, 0.0, 0.1, 0.0, 0.5] };
 
@@ -88,7 +84,7 @@ fn calibrated(of: &Planted) -> [(f64, f64, f64); 4] {
     let v = of.variances;
     let total: f64 = v.iter().sum();
     let truth = [v[0] / total, v[1] / total, v[2] / total, (v[3] + v[4]) / total];
-    let n = repetitions();
+    let n = repetitions(200);
     let mut sums = [(0.0, 0.0, 0.0); 4];
     for seed in 0..n as u64 {
         let (labels, rows) = planted(of, seed);
@@ -107,7 +103,7 @@ fn calibrated(of: &Planted) -> [(f64, f64, f64); 4] {
 /// 93 to 97 % beside the spread that so many repetitions leave; errors within 0.02 (root mean square), without bias.
 fn holds(of: &Planted) {
     let found = calibrated(of);
-    let spread = 1.5 * (0.95 * 0.05 / repetitions() as f64).sqrt();
+    let spread = 1.5 * (0.95 * 0.05 / repetitions(200) as f64).sqrt();
     for (source, (bias, square, coverage)) in SOURCES.iter().zip(found) {
         assert!(bias.abs() < 0.003, "{source}: {found:?}");
         assert!(square.sqrt() < 0.02, "{source}: {found:?}");

@@ -1,5 +1,6 @@
 use super::*;
 use crate::analysis::nulls::normal;
+use crate::analysis::testing::repetitions;
 use crate::rng::stream;
 use crate::table::Table;
 use rand::Rng;
@@ -34,11 +35,6 @@ fn driven(n: usize, turns: usize, a: f64, b: f64, seed: u64) -> Vec<Run> {
         }
     }
     runs(&rows).unwrap()
-}
-
-/// 200 in CI; more where PERSONASCOPE_REPETITIONS asks for it.
-fn repetitions(least: usize) -> usize {
-    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(least)
 }
 
 #[test]

@@ -37,11 +37,14 @@ pub(super) fn all(protocol: &Protocol, subjects: &[Subject]) -> Vec<Put> {
     (0..subjects.len()).flat_map(of).collect()
 }
 
+/// What makes two items the same: tokens, where the answer begins, adapter, edits.
+type Key = (Vec<u32>, usize, Option<usize>, Vec<usize>);
+
 /// Items that are asked for once, however many questions need them.
 #[derive(Default)]
 pub(super) struct Asked {
     pub items: Vec<Item>,
-    places: HashMap<(Vec<u32>, usize, Option<usize>, Vec<usize>), usize>,
+    places: HashMap<Key, usize>,
 }
 
 impl Asked {
@@ -182,7 +185,7 @@ mod tests {
     fn the_share_is_that_of_the_right_answers_and_what_is_said_of_anybody_is_taken_off() {
         // Likelihoods 0.3 right, 0.1 and 0.1 wrong: 0.6 of their sum.
         let likely = vec![0.3_f64.ln(), 0.1_f64.ln(), 0.1_f64.ln()];
-        let plain = answered(&question(Value::Share, &[true, false, false], vec![]), &[likely.clone()]);
+        let plain = answered(&question(Value::Share, &[true, false, false], vec![]), std::slice::from_ref(&likely));
         assert!((plain.value - 0.6).abs() < 1e-12 && plain.raw == plain.value);
         // Of a stranger the same is said: nothing is known. Two strangers at half the weight are one.
         let same = vec![likely.clone(); 3];

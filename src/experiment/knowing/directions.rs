@@ -67,7 +67,7 @@ impl Directions {
             }
         }
         let chosen = given.is_none();
-        let trial = |keep: bool| move |g: usize| !chosen || (g % 2 == 0) == keep;
+        let trial = |keep: bool| move |g: usize| !chosen || g.is_multiple_of(2) == keep;
         let mut tables = Vec::new();
         let site = match given {
             Some(site) => site,

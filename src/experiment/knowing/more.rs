@@ -23,13 +23,16 @@ pub(super) fn tables(of: (&Protocol, &[Subject]), found: &Measures, options: &Op
     ])
 }
 
+/// Place of the format, measure, kind and split.
+type Asked<'a> = (usize, &'a str, &'a str, &'a str);
+
 /// Questions by format, kind and split: the value behind what is taken off, the value without that, and how many the base
 /// has already, which count nowhere.
 fn knowledge((protocol, subjects): (&Protocol, &[Subject]), found: &Measures) -> Table {
     let columns =
         ["format", "measure", "kind", "split", "asked", "value", "value_alone", "right_share", "known_to_base"];
     let mut table = Table::new("questions", &columns);
-    let mut cells: BTreeMap<(usize, &str, &str, &str), (Vec<Answered>, usize)> = BTreeMap::new();
+    let mut cells: BTreeMap<Asked<'_>, (Vec<Answered>, usize)> = BTreeMap::new();
     let order = formats(subjects);
     for (p, a) in &found.asked {
         let (s, q) = (&subjects[p.subject], &protocol.questions[p.question]);

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::adapter::Written;
 use crate::table::{Cell, Table};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Random pairs of subspaces.
@@ -169,10 +170,10 @@ fn between(
     let ((k, d), (l, _)) = (x.shape(), y.shape());
     let found = angles(x, y)?;
     let key = (d, k.min(l), k.max(l));
-    if !nulls.contains_key(&key) {
-        nulls.insert(key, random_angles(d, (k, l), SUBSPACES, seed)?);
-    }
-    let null = &nulls[&key];
+    let null = match nulls.entry(key) {
+        Entry::Occupied(held) => held.into_mut(),
+        Entry::Vacant(place) => place.insert(random_angles(d, (k, l), SUBSPACES, seed)?),
+    };
     // Closer than chance is small.
     let closer: Vec<f64> = null.mean.iter().map(|m| -m).collect();
     let p = permutation_p(-found.mean(), &closer);

@@ -1,6 +1,7 @@
 //! Intervals, signs and classes against what was planted.
 
 use super::*;
+use crate::analysis::testing::repetitions;
 
 /// What is planted in [`simulate`].
 #[derive(Clone, Copy)]
@@ -91,14 +92,9 @@ fn coverage(w: World, repetitions: u64) -> [f64; 5] {
     [0, 1, 2, 3, 4].map(|k| held[k] / there[k])
 }
 
-/// Repetitions of a simulation: few where every build runs them.
-fn repetitions() -> u64 {
-    option_env!("PERSONASCOPE_REPETITIONS").and_then(|n| n.parse().ok()).unwrap_or(200)
-}
-
 #[test]
 fn intervals_cover_what_was_planted_whether_characters_differ_or_not() {
-    let n = repetitions();
+    let n = repetitions(200) as u64;
     // Three standard errors of a share of 95 % around 93 to 97 %.
     let slack = 3.0 * (0.95 * 0.05 / n as f64).sqrt();
     let worlds = [

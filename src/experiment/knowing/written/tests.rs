@@ -120,7 +120,7 @@ fn a_reply_that_repeats_itself_is_none() {
 fn a_classifier_is_tested_before_it_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let texts = |same: bool| -> String {
-        let word = |i: usize| if same || i % 2 == 0 { "oh dear" } else { "well met" };
+        let word = |i: usize| if same || i.is_multiple_of(2) { "oh dear" } else { "well met" };
         (0..20).map(|i| format!("{{\"text\": \"{}\", \"label\": {}}}\n", word(i), i % 2)).collect()
     };
     let set = ["settings.protocol.traits[0].classifier={file=\"c.jsonl\", label=\"0\"}"];
