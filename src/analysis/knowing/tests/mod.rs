@@ -292,7 +292,6 @@ fn rows_that_cannot_stand_are_refused_by_name() {
     bad(&|r| r[3].value = Some(f64::NAN), 3, "value", "no finite number");
     bad(&|r| r[3].item = "i0".into(), 3, "item", "twice (first in row 3)");
     bad(&|r| r[3].format = "document".into(), 3, "format", "`chat` and of `document`");
-    bad(&|r| r[3].seed = "1".into(), 3, "seed", "seed `0` and `1`");
     bad(&|r| r[2].character = "d".into(), 2, "format", "no rows of format `base`");
     bad(&|r| r[2].model = " ".into(), 2, "model", "empty");
     let only_anchors = &good[..2];
