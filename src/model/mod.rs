@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod arch;
+pub mod batch;
 pub mod cache;
 pub mod config;
 mod convert;
@@ -34,6 +35,7 @@ pub mod weight;
 pub mod weights;
 
 pub use adapter::{Adapter, LowRank};
+pub use batch::{Batch, Drawn, Ended, Follow};
 pub use cache::Cache;
 pub use edit::{Along, Donor, Intervention, Patch, Positions, Rewrite};
 pub use load::{Dtype, Filling, Loading, Model, Opening, Purpose, Source, Stage};

@@ -60,6 +60,21 @@ pub trait Edit: Send + Sync {
     fn how(&self) -> How<'_>;
 }
 
+impl<E: Edit + ?Sized> Edit for &E {
+    fn wants(&self, site: Site) -> bool {
+        (**self).wants(site)
+    }
+    fn covers(&self, example: &Example, pos: usize) -> bool {
+        (**self).covers(example, pos)
+    }
+    fn first(&self, prompt_len: usize) -> usize {
+        (**self).first(prompt_len)
+    }
+    fn how(&self) -> How<'_> {
+        (**self).how()
+    }
+}
+
 /// What an edit does to rows.
 pub enum How<'a> {
     /// It rewrites the coordinate along a direction. The rows of all such edits of a site go through one operation.

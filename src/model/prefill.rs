@@ -5,6 +5,7 @@
 //! bit on the CPU, so that a text never depends on what it was drawn beside.
 
 use super::adapter::Adapter;
+use super::batch::Follow;
 use super::generate::Start;
 use super::pass::{Edit, Hooks};
 use super::receipt::{Receipt, Touched};
@@ -16,13 +17,14 @@ use candle_core::Tensor;
 use std::collections::HashMap;
 
 /// The logits behind each prompt, `[start, d_vocab]`, and what the edits did on the way: to a row that several starts share
-/// as to one of each.
+/// as to one of each. Starts are known by their place behind `first`, in the cache, to who follows and in the receipts.
 pub(super) fn prefill(
     lm: &dyn Lm,
     adapters: &[Adapter],
-    starts: &[Start],
+    (first_index, starts): (usize, &[Start]),
     edits: &[&dyn Edit],
     cache: &mut Cache,
+    mut follow: Option<&mut dyn Follow>,
 ) -> Result<(Tensor, Vec<Receipt>)> {
     let mut receipts = vec![Receipt::default(); edits.len()];
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -32,37 +34,45 @@ pub(super) fn prefill(
     let whole = |i: usize| cuts[i] == starts[i].tokens.len();
     if !heads.leaders.is_empty() {
         let rows = |&i: &usize| {
-            let example = Example { edits: vec![], ..example(starts, i, 0) };
+            let example = Example { edits: vec![], ..example(first_index, starts, i, 0) };
             (example, starts[i].tokens[..cuts[i]].to_vec())
         };
         let rows = Rows::pack(heads.leaders.iter().map(rows));
         let head = if heads.leaders.iter().any(|i| whole(*i)) { Head::LastRows } else { Head::Skip };
-        let (logits, _) = forward(lm, &rows, &mut Hooks::default().adapters(adapters), Some(cache), head)?;
+        let mut hooks = listened(Hooks::default().adapters(adapters), &mut follow);
+        let (logits, _) = forward(lm, &rows, &mut hooks, Some(cache), head)?;
         first.extend(logits);
     }
     let tails =
         Groups::of(starts, |i| (!whole(i)).then(|| (&starts[i].tokens[..], starts[i].adapter, &starts[i].edits[..])));
     let forks = |groups: &Groups, wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, usize)> {
         let of = groups.leader.iter().enumerate().filter_map(|(i, l)| Some((l.filter(|l| *l != i)?, i)));
-        of.filter(|(_, i)| wanted(*i)).collect()
+        of.filter(|(_, i)| wanted(*i)).map(|(l, i)| (first_index + l, first_index + i)).collect()
     };
     cache.fork(&forks(&heads, &|i| whole(i) || tails.leaders.contains(&i)))?;
+    if let Some(follow) = &mut follow {
+        follow.forked(&forks(&heads, &|_| true));
+    }
     if !tails.leaders.is_empty() {
-        let rows = |&i: &usize| (example(starts, i, cuts[i]), starts[i].tokens[cuts[i]..].to_vec());
+        let rows = |&i: &usize| (example(first_index, starts, i, cuts[i]), starts[i].tokens[cuts[i]..].to_vec());
         let rows = Rows::pack(tails.leaders.iter().map(rows));
-        let mut hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
+        let hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
+        let mut hooks = listened(hooks, &mut follow);
         let (logits, done) = forward(lm, &rows, &mut hooks, Some(cache), Head::LastRows)?;
         second.extend(logits);
         let members = tails.members();
         for (all, one) in receipts.iter_mut().zip(done) {
             for touched in one.touched {
-                for &example in &members[&touched.example] {
+                for example in members[&(touched.example - first_index)].iter().map(|m| first_index + m) {
                     let (before, after) = (f64::from(touched.before), f64::from(touched.after));
                     all.push(Touched { example, ..touched }, before, after);
                 }
             }
         }
         cache.fork(&forks(&tails, &|_| true))?;
+        if let Some(follow) = &mut follow {
+            follow.forked(&forks(&tails, &|_| true));
+        }
     }
     let behind = if first.is_empty() { 0 } else { heads.leaders.len() };
     let place = |i: usize| -> u32 {
@@ -79,10 +89,18 @@ pub(super) fn prefill(
     Ok((all.index_select(&places, 0)?, receipts))
 }
 
-/// The rows of a start from a position on.
-pub(super) fn example(starts: &[Start], index: usize, first_pos: usize) -> Example {
-    let s = &starts[index];
-    let prompt_len = s.tokens.len();
+/// With whoever follows among those that listen.
+fn listened<'h>(hooks: Hooks<'h>, follow: &'h mut Option<&mut dyn Follow>) -> Hooks<'h> {
+    match follow {
+        Some(follow) => hooks.tap(&mut **follow),
+        None => hooks,
+    }
+}
+
+/// The rows of a start from a position on; starts are counted from `first_index`.
+pub(super) fn example(first_index: usize, starts: &[Start], place: usize, first_pos: usize) -> Example {
+    let s = &starts[place];
+    let (index, prompt_len) = (first_index + place, s.tokens.len());
     Example { index, rows: 0..0, first_pos, prompt_len, adapter: s.adapter, edits: s.edits.clone() }
 }
 
@@ -92,7 +110,7 @@ fn cut(lm: &dyn Lm, start: &Start, edits: &[&dyn Edit]) -> usize {
     if lm.positions_change_at().is_some() && !start.edits.is_empty() {
         return 0;
     }
-    first_edited(edits, &example(std::slice::from_ref(start), 0, 0)).min(start.tokens.len())
+    first_edited(edits, &example(0, std::slice::from_ref(start), 0, 0)).min(start.tokens.len())
 }
 
 /// What starts share.
