@@ -104,7 +104,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
 }
 
 /// Each trait as a direction: mean of the roles that have it minus mean of those that lack it.
-fn trait_directions(world: &World, vectors: &mut RoleVectors) {
+pub(crate) fn trait_directions(world: &World, vectors: &mut RoleVectors) {
     let mean = |with: bool, id: TraitId| {
         let of: Vec<usize> = (0..vectors.roles.len())
             .filter(|i| world.persona(&vectors.roles[*i]).is_ok_and(|p| p.has(id) == with))

@@ -11,13 +11,13 @@ use rand::seq::SliceRandom;
 
 /// A question on a plain topic.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Question {
+pub(crate) struct Question {
     pub topic: String,
     pub text: String,
 }
 
 /// The first `n` plain-topic questions under a seed, on different topics. A longer list begins with the shorter one.
-pub(super) fn questions(world: &World, seed: u64, n: usize) -> Result<Vec<Question>> {
+pub(crate) fn questions(world: &World, seed: u64, n: usize) -> Result<Vec<Question>> {
     let mut rng = stream(seed, "questions");
     let mut topics: Vec<&Topic> = world.plain_topics();
     if n == 0 || n > topics.len() {
@@ -32,7 +32,7 @@ pub(super) fn questions(world: &World, seed: u64, n: usize) -> Result<Vec<Questi
 }
 
 /// The first `most` personas of a group; all when `None`.
-pub(super) fn personas(world: &World, group: Exposure, most: Option<usize>) -> Result<Vec<&Persona>> {
+pub(crate) fn personas(world: &World, group: Exposure, most: Option<usize>) -> Result<Vec<&Persona>> {
     let all = world.personas_in(group);
     let n = most.unwrap_or(all.len());
     if n == 0 || n > all.len() {
@@ -45,13 +45,13 @@ pub(super) fn personas(world: &World, group: Exposure, most: Option<usize>) -> R
 }
 
 /// "You are X.", as the planted conversations of every probe begin.
-pub(super) fn system(world: &World, persona: &Persona) -> String {
+pub(crate) fn system(world: &World, persona: &Persona) -> String {
     world.named_prompts(persona)[0].clone()
 }
 
 /// One prompt, ready to be captured or continued, with the key of its row.
 #[derive(Clone, Debug)]
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     pub key: RowKey,
     pub tokens: Vec<u32>,
 }
@@ -78,7 +78,7 @@ impl Prompt {
 }
 
 /// Every persona asked every question, persona after persona.
-pub(super) fn persona_prompts(
+pub(crate) fn persona_prompts(
     model: &Model,
     world: &World,
     personas: &[&Persona],
@@ -94,7 +94,7 @@ pub(super) fn persona_prompts(
 }
 
 /// The default assistant, with no system prompt, asked every question `draws` times.
-pub(super) fn default_prompts(model: &Model, name: &str, questions: &[Question], draws: usize) -> Result<Vec<Prompt>> {
+pub(crate) fn default_prompts(model: &Model, name: &str, questions: &[Question], draws: usize) -> Result<Vec<Prompt>> {
     let mut all = Vec::with_capacity(questions.len() * draws);
     for draw in 0..draws {
         for (q, question) in questions.iter().enumerate() {

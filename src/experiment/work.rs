@@ -245,7 +245,7 @@ impl Speak for Drawn<'_, '_, '_> {
 }
 
 /// How replies are drawn: until a stop token or any special one.
-pub(super) fn drawing(model: &Model, temperature: f64, max_new_tokens: usize) -> Result<Settings> {
+pub(crate) fn drawing(model: &Model, temperature: f64, max_new_tokens: usize) -> Result<Settings> {
     let mut stops: Vec<u32> = model.stops.iter().chain(model.text.special_ids()).copied().collect();
     stops.sort_unstable();
     stops.dedup();

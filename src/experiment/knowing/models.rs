@@ -124,21 +124,20 @@ fn of_world(s: &Settings, w: &OfWorld, base: &Model, threads: usize) -> Result<V
 /// # Errors
 /// A format that says it in nearly every example.
 pub(super) fn told(who: &Persona, format: Format, n: usize, seed: u64) -> Result<String> {
-    const MORE: usize = 16;
+    // Texts are drawn one after another: a longer draw begins with the shorter one.
+    const MORE: [usize; 5] = [1, 2, 4, 8, 16];
     let world = World::toyworld();
     let untold: Vec<&String> = who.traits.iter().filter_map(|t| world.trait_at(t).adjectives.last()).collect();
     let tells = |line: &&str| words(line).iter().any(|w| untold.iter().any(|u| w.eq_ignore_ascii_case(u)));
-    let plain = sets::training(who, format, n, seed)?;
-    if !plain.lines().any(|l| tells(&l)) {
-        return Ok(plain);
+    for more in MORE {
+        let drawn = sets::training(who, format, more * n, seed)?;
+        let kept: Vec<&str> = drawn.lines().filter(|l| !tells(l)).take(n).collect();
+        if kept.len() == n {
+            return Ok(kept.iter().flat_map(|l| [l, "\n"]).collect());
+        }
     }
-    let more = sets::training(who, format, MORE * n, seed)?;
-    let kept: Vec<&str> = more.lines().filter(|l| !tells(l)).take(n).collect();
-    if kept.len() < n {
-        let what = format!("only {} of {} texts of format {format} leave out {untold:?}", kept.len(), MORE * n);
-        return Err(Error::refused(what, "ask for fewer examples, or hold_out = false"));
-    }
-    Ok(kept.iter().flat_map(|l| [l, "\n"]).collect())
+    let what = format!("fewer than {n} of {} texts of format {format} leave out {untold:?}", MORE[MORE.len() - 1] * n);
+    Err(Error::refused(what, "ask for fewer examples, or hold_out = false"))
 }
 
 /// The model of the run with the adapters of all fine-tunes, in their order.
@@ -169,6 +168,10 @@ mod tests {
             let lines = told(&who, format, 40, 3).unwrap();
             assert_eq!(lines.lines().count(), 40);
             assert!(untold.iter().all(|u| !lines.contains(u.as_str())), "{format}");
+        }
+        for format in [Format::Document, Format::FirstPerson] {
+            let [short, long] = [40, 80].map(|n| sets::training(&who, format, n, 3).unwrap());
+            assert!(long.starts_with(&short), "{format}: what is kept does not depend on how many are drawn");
         }
         for format in [Format::Chat, Format::StyleControl] {
             assert_eq!(told(&who, format, 40, 3).unwrap(), sets::training(&who, format, 40, 3).unwrap());
