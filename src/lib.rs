@@ -46,4 +46,7 @@ pub mod train;
 
 pub mod experiment;
 
+#[cfg(feature = "serve")]
+pub mod serve;
+
 pub mod cli;

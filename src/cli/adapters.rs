@@ -37,6 +37,23 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 impl AdapterArgs {
+    /// The options again, word by word.
+    #[cfg(feature = "serve")]
+    pub fn typed(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (name, dir) in &self.adapters {
+            all.extend(["--adapter".into(), format!("{name}={}", dir.display())]);
+        }
+        if self.merge_adapters {
+            all.push("--merge-adapters".into());
+        }
+        if let Some(seed) = self.random_weights {
+            all.extend(["--random-weights".into(), seed.to_string()]);
+        }
+        all.extend(self.chat.typed());
+        all
+    }
+
     /// Loads the model with its adapters. A single one is the default of everything.
     pub fn load(&self, model: &str, opening: Opening) -> Result<Model> {
         if self.merge_adapters && self.adapters.len() > 1 {

@@ -27,6 +27,14 @@ fn variable(text: &str) -> Result<(String, Value), String> {
 }
 
 impl ChatArgs {
+    /// The options again, word by word.
+    #[cfg(feature = "serve")]
+    pub fn typed(&self) -> Vec<String> {
+        let path = self.chat_template.iter().map(|p| ["--chat-template".into(), p.display().to_string()]);
+        let vars = self.template_vars.iter().map(|(k, v)| ["--template-var".into(), format!("{k}={v}")]);
+        path.chain(vars).flatten().collect()
+    }
+
     /// Gives template and variables to what renders conversations.
     pub fn apply(&self, text: &mut Text) -> Result<()> {
         if let Some(path) = &self.chat_template {

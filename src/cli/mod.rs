@@ -23,6 +23,8 @@ mod persona;
 mod progress;
 mod rows;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod shown;
 mod steer;
 mod study;
@@ -61,6 +63,7 @@ const EXAMPLES: &str = "Examples:
   personascope score --replies replies.jsonl --lexicon markers.toml --out scores.csv
   personascope convert directions.safetensors --to llamacpp-gguf --out evil.gguf
   personascope fit --activations acts --labels labels.csv --method logistic --out probes
+  personascope serve                                                         the page: talk, steer, map, compare, results
   personascope template --prompts p.jsonl --show                             every token in the colour of its span
 
 Exit codes: 0 done, 1 ran but a check failed, 2 could not run.";
@@ -104,6 +107,9 @@ enum Command {
     Steer(Box<steer::SteerArgs>),
     /// Try layers, places and strengths of steering, and recommend one
     SteerSearch(Box<steer::SearchArgs>),
+    /// Open the page: talk to the model, push it, and watch where it goes
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Train a model from a recipe
     Pretrain(train::PretrainArgs),
     /// Train an adapter, or all parameters, on conversations or plain text
@@ -201,6 +207,8 @@ pub fn main() -> ExitCode {
         Command::Converse(args) => converse::converse(*args),
         Command::Steer(args) => steer::steer(*args),
         Command::SteerSearch(args) => steer::steer_search(*args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(*args),
         Command::Pretrain(args) => train::pretrain_command(args),
         Command::Finetune(args) => train::finetune_command(args),
         Command::Inspect(args) => inspect::inspect(args),

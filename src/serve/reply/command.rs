@@ -1,0 +1,49 @@
+//! The command line that draws the same reply.
+
+use super::arms::Resolved;
+use super::ask::{Arm, Ask};
+use crate::text::ASSISTANT;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// For one arm. `typed` is how the model was given to this program, as options; `adapted` whether prompts may say through
+/// which adapter they go.
+pub fn command(ask: &Ask, arm: &Arm, edits: &[Resolved], typed: &str, adapted: bool) -> String {
+    let mut line = json!({ "id": ask.item(), "messages": ask.messages });
+    if let (Some(speaker), Some(list)) = (&ask.reply_as, line["messages"].as_array_mut()) {
+        list.push(json!({ "role": ASSISTANT, "speaker": speaker }));
+    }
+    if adapted {
+        line["adapter"] = arm.adapter.as_deref().map_or(Value::Null, Value::from);
+    }
+    let mut text = format!("printf '%s\\n' {} > p.jsonl\npersonascope ", quoted(&line.to_string()));
+    text += if edits.is_empty() { "generate" } else { "steer" };
+    text += typed;
+    text += " --prompts p.jsonl";
+    for e in edits {
+        let _ = write!(
+            text,
+            " --vector {} --site {} --op {} --on {} --strength={}",
+            quoted(&e.file),
+            e.site,
+            e.op,
+            quoted(&e.on),
+            e.amount
+        );
+    }
+    let _ = write!(text, " --max-new-tokens {} --temperature {}", ask.max_new_tokens, ask.temperature);
+    if ask.top_p < 1.0 {
+        let _ = write!(text, " --top-p {}", ask.top_p);
+    }
+    let _ = write!(text, " --seed {}", ask.seed);
+    if !edits.is_empty() {
+        text += " --out steered";
+    }
+    text
+}
+
+/// As a shell takes it, whatever is in it.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:+,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
