@@ -6,6 +6,7 @@ pub mod error;
 
 pub mod axes;
 pub mod rng;
+pub mod shell;
 pub mod table;
 
 pub mod csv;

@@ -95,6 +95,7 @@ fn ask(dir: &Path, acts: &str, layers: Convention) -> Import {
         n_layers: None,
         pick: None,
         out: dir.join("store"),
+        command_line: "personascope import".into(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::WorkArgs;
 use super::out::say;
 use super::progress::Bar;
 use super::rows::{Named, Rows};
+use super::typed::command_line;
 use crate::analysis::probe::{Inner, Judged, Judging, Method, Plan, Settings, Shrinkage, inner, judge};
 use crate::axes::{Pick, Site};
 use crate::error::{Error, Result};
@@ -270,6 +271,7 @@ fn described(
     };
     json!({
         "command": "fit",
+        "command_line": command_line(),
         "personascope": env!("CARGO_PKG_VERSION"),
         "activations": data.rows.describe(),
         "labels": { "file": data.labels.name, "sha256": data.labels.hash, "rows": data.labels.rows.len(),

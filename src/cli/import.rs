@@ -1,6 +1,7 @@
 //! `import`: activations made elsewhere, into a store.
 
 use super::progress::Bar;
+use super::typed::command_line;
 use crate::axes::Pick;
 use crate::error::Result;
 use crate::store::import::{Axes, Convention, Import, import as bring};
@@ -63,6 +64,7 @@ pub fn import(args: ImportArgs) -> Result<bool> {
         n_layers: args.n_layers,
         pick: args.pick,
         out: args.out,
+        command_line: command_line(),
     };
     let bar = Bar::bytes("import", std::fs::metadata(&ask.acts).map_or(0, |m| m.len()));
     let done = bring(&ask, &mut |n| bar.forward(n));

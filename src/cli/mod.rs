@@ -30,6 +30,7 @@ mod steer;
 mod study;
 mod template;
 mod train;
+mod typed;
 mod world;
 
 use crate::error::Result;

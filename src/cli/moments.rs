@@ -2,6 +2,7 @@
 
 use super::capture::{MomentArgs, moments_over};
 use super::progress::Bar;
+use super::typed::command_line;
 use crate::error::{Error, Result};
 use crate::record::moments_of;
 use crate::store::Store;
@@ -61,6 +62,7 @@ pub fn moments(args: MomentsArgs) -> Result<bool> {
     };
     let hash = Sha256::new().chain_update(described.to_string()).chain_update(directions).finalize();
     described["plan_hash"] = format!("{hash:x}").into();
+    described["command_line"] = command_line().into();
     let bar = Bar::of("rows", store.manifest.rows as u64);
     moments_of(&store, &sites, &moments, &args.out, &described, &mut |done, all| bar.reach(done, all))?;
     bar.end();

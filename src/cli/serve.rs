@@ -4,7 +4,7 @@ use super::{ModelArgs, out};
 use crate::error::{Error, Result};
 use crate::serve::app::{App, Setup};
 use crate::serve::http::{self, Access};
-use crate::serve::reply::quoted;
+use crate::shell::word;
 use crate::shipped::TOYWORLD;
 use std::io::{Read, Write};
 use std::net::{TcpListener, ToSocketAddrs};
@@ -87,7 +87,7 @@ pub fn serve(args: ServeArgs) -> Result<bool> {
 /// The options that say which model this is, for the command lines of the page; each with a blank before it.
 fn typed(args: &ModelArgs) -> String {
     let mut all = Vec::new();
-    let mut add = |option: &str, value: &str| all.extend([option.to_string(), quoted(value)]);
+    let mut add = |option: &str, value: &str| all.extend([option.to_string(), word(value)]);
     if args.model != TOYWORLD {
         add("--model", &args.model);
     }
@@ -98,7 +98,7 @@ fn typed(args: &ModelArgs) -> String {
             add(option, value);
         }
     }
-    all.extend(args.adapters.typed().iter().map(|word| quoted(word)));
+    all.extend(args.adapters.typed().iter().map(|w| word(w)));
     all.iter().map(|word| format!(" {word}")).collect()
 }
 

@@ -8,6 +8,7 @@ pub use search::{SearchArgs, steer_search};
 use super::adapters;
 use super::chatting::warn;
 use super::progress::Bar;
+use super::typed::command_line;
 use super::{ModelArgs, read_text};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -143,6 +144,7 @@ pub fn steer(args: SteerArgs) -> Result<bool> {
     bar.end();
     write(&args.out, &sweep, &done)?;
     about["command"] = json!("steer");
+    about["command_line"] = json!(command_line());
     about["model"] = json!({ "name": model.name, "hash": model.hash });
     about["prompts"] = json!(args.prompts.display().to_string());
     about["seeds"] = json!(args.seed);

@@ -6,7 +6,7 @@ use super::adapter::Adapter;
 use super::generate::{Settings, Start, fits};
 use super::kernels::portable::{self, Largest};
 use super::pass::{Edit, Hooks, Tap};
-use super::prefill::{example, prefill};
+use super::prefill::{On, Prefill, example};
 use super::receipt::{Did, Receipt};
 use super::rows::{Example, Rows};
 use super::{Cache, Head, Lm, forward};
@@ -63,14 +63,25 @@ struct Party<'m> {
     replies: Vec<Vec<u32>>,
     state: Vec<State>,
     receipts: Vec<Receipt>,
+    /// Until the prompts are read.
+    prefill: Option<Prefill>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Its prompt is being read.
+    Coming,
     Going,
     /// All is drawn; the last token is still to be shown to whoever follows.
     Closing,
     Gone,
+}
+
+impl State {
+    /// Whether its next token goes through the model with those of the others.
+    fn draws(self) -> bool {
+        matches!(self, State::Going | State::Closing)
+    }
 }
 
 impl<'m> Batch<'m> {
@@ -80,9 +91,7 @@ impl<'m> Batch<'m> {
         Batch { lm, adapters, cache, parties: vec![], logits: vec![], next: 0, largest: None }
     }
 
-    /// Takes starts in, and reads their prompts. `edits` of a start are indices into `edits`.
-    ///
-    /// Gives the indices by which they are known from now on, in their order.
+    /// Takes starts in and reads their prompts at once, as [`Batch::enter`] and [`Batch::read`] do piece by piece.
     ///
     /// # Errors
     /// A prompt that the model cannot take, a failed pass. Then none of them is in.
@@ -93,38 +102,86 @@ impl<'m> Batch<'m> {
         settings: Settings,
         follow: Option<&mut dyn Follow>,
     ) -> Result<Range<usize>> {
+        let indices = self.enter(starts, edits, settings)?;
+        self.reading(indices.start, |prefill, on, cache| prefill.whole(on, cache, follow))?;
+        Ok(indices)
+    }
+
+    /// Takes starts in; their prompts are still to be read. `edits` of a start are indices into `edits`.
+    ///
+    /// Gives the indices by which they are known from now on, in their order.
+    ///
+    /// # Errors
+    /// A prompt that the model cannot take. Then none of them is in.
+    pub fn enter(
+        &mut self,
+        starts: Vec<Start>,
+        edits: Vec<Box<dyn Edit + 'm>>,
+        settings: Settings,
+    ) -> Result<Range<usize>> {
         let dims = self.lm.dims();
         for s in &starts {
             fits(&s.id, &s.tokens, settings.max_new_tokens, dims.d_vocab, dims.n_ctx)?;
         }
         let (first, n) = (self.next, starts.len());
-        let mut receipts = vec![Receipt::default(); edits.len()];
         let idle = n == 0 || settings.max_new_tokens == 0;
-        if !idle {
-            let read: Vec<&dyn Edit> = edits.iter().map(|e| &**e).collect();
-            let read = prefill(self.lm, self.adapters, (first, &starts), &read, &mut self.cache, follow);
-            if read.is_err() {
-                (first..first + n).for_each(|i| self.cache.drop_example(i));
-            }
-            let (logits, done) = read?;
-            receipts = done;
-            self.logits.push((logits, (first..first + n).collect()));
-        }
         let rngs = starts.iter().map(|s| stream(s.seed, &format!("sample {}", s.id))).collect();
-        let state = vec![if idle { State::Gone } else { State::Going }; n];
-        self.parties.push(Party { first, starts, edits, settings, rngs, replies: vec![vec![]; n], state, receipts });
+        let state = vec![if idle { State::Gone } else { State::Coming }; n];
+        let (replies, receipts) = (vec![vec![]; n], vec![Receipt::default(); edits.len()]);
+        let mut party = Party { first, starts, edits, settings, rngs, replies, state, receipts, prefill: None };
+        if !idle {
+            let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
+            let on = On { lm: self.lm, adapters: self.adapters, starts: &party.starts, edits: &edits };
+            party.prefill = Some(Prefill::new(first, &on));
+        }
+        self.parties.push(party);
         self.next += n;
         Ok(first..self.next)
     }
 
-    /// The index that the next start will be known by.
-    pub fn next(&self) -> usize {
-        self.next
+    /// Reads the next piece of the prompts of the starts that came with this one; whether they are read by now.
+    ///
+    /// # Errors
+    /// A failed pass. Then they are out.
+    pub fn read(&mut self, index: usize, follow: Option<&mut dyn Follow>) -> Result<bool> {
+        self.reading(index, |prefill, on, cache| prefill.piece(on, cache, follow))
+    }
+
+    fn reading(
+        &mut self,
+        index: usize,
+        read: impl FnOnce(&mut Prefill, &On, &mut Cache) -> Result<()>,
+    ) -> Result<bool> {
+        let Some((p, _)) = self.at(index) else { return Ok(true) };
+        let party = &mut self.parties[p];
+        let Some(mut prefill) = party.prefill.take() else { return Ok(true) };
+        let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
+        let on = On { lm: self.lm, adapters: self.adapters, starts: &party.starts, edits: &edits };
+        let done = read(&mut prefill, &on, &mut self.cache).and_then(|()| match prefill.over() {
+            true => Ok(Some(prefill.finish()?)),
+            false => {
+                party.prefill = Some(prefill);
+                Ok(None)
+            }
+        });
+        match done {
+            Ok(None) => Ok(false),
+            Ok(Some((logits, receipts))) => {
+                party.receipts = receipts;
+                party.state.fill(State::Going);
+                self.logits.push((logits, (party.first..party.first + party.starts.len()).collect()));
+                Ok(true)
+            }
+            Err(e) => {
+                self.dismiss(index);
+                Err(e)
+            }
+        }
     }
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.logits.is_empty()
+        self.logits.is_empty() && self.parties.iter().all(|p| p.prefill.is_none())
     }
 
     /// Draws a token for every start that waits for one, then passes on what was drawn.
@@ -191,7 +248,7 @@ impl<'m> Batch<'m> {
     fn pass(&mut self, follow: Option<&mut dyn Follow>) -> Result<()> {
         let (mut parts, mut wanted, mut offset) = (Vec::new(), Vec::new(), 0);
         for party in &self.parties {
-            for (s, state) in party.state.iter().enumerate().filter(|(_, state)| **state != State::Gone) {
+            for (s, state) in party.state.iter().enumerate().filter(|(_, state)| state.draws()) {
                 let index = party.first + s;
                 let (prompt, reply) = (&party.starts[s].tokens, &party.replies[s]);
                 let pos = prompt.len() + reply.len() - 1;

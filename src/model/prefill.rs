@@ -15,78 +15,212 @@ use super::{Cache, Head, Lm, forward};
 use crate::error::Result;
 use candle_core::Tensor;
 use std::collections::HashMap;
+use std::ops::Range;
 
-/// The logits behind each prompt, `[start, d_vocab]`, and what the edits did on the way: to a row that several starts share
-/// as to one of each. Starts are known by their place behind `first`, in the cache, to who follows and in the receipts.
-pub(super) fn prefill(
-    lm: &dyn Lm,
-    adapters: &[Adapter],
-    (first_index, starts): (usize, &[Start]),
-    edits: &[&dyn Edit],
-    cache: &mut Cache,
-    mut follow: Option<&mut dyn Follow>,
-) -> Result<(Tensor, Vec<Receipt>)> {
-    let mut receipts = vec![Receipt::default(); edits.len()];
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    let cuts: Vec<usize> = starts.iter().map(|s| cut(lm, s, edits)).collect();
-    let heads =
-        Groups::of(starts, |i| (cuts[i] > 0).then(|| (&starts[i].tokens[..cuts[i]], starts[i].adapter, &[][..])));
-    let whole = |i: usize| cuts[i] == starts[i].tokens.len();
-    if !heads.leaders.is_empty() {
-        let rows = |&i: &usize| {
-            let example = Example { edits: vec![], ..example(first_index, starts, i, 0) };
-            (example, starts[i].tokens[..cuts[i]].to_vec())
+/// Prompt tokens of one start in one pass, where prompts are read in pieces; and of all starts, where there are several.
+const PIECE: usize = 128;
+
+/// What prompts are read with.
+pub(super) struct On<'a> {
+    pub lm: &'a dyn Lm,
+    pub adapters: &'a [Adapter],
+    pub starts: &'a [Start],
+    pub edits: &'a [&'a dyn Edit],
+}
+
+/// Prompts that are being read. Starts are known by their place behind `first`, in the cache, to who follows and in the
+/// receipts.
+pub(super) struct Prefill {
+    first: usize,
+    /// How many tokens of each start are read without its edits.
+    cuts: Vec<usize>,
+    /// What is common without edits, and what with them.
+    heads: Groups,
+    tails: Groups,
+    stage: Stage,
+    /// Where each leader of the stage goes on.
+    at: Vec<usize>,
+    /// Logits behind prompts, `[start, d_vocab]`, and the leaders whose they are.
+    logits: Vec<(Tensor, Vec<usize>)>,
+    receipts: Vec<Receipt>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Heads,
+    Tails,
+    Over,
+}
+
+impl Prefill {
+    /// Nothing is read yet.
+    pub fn new(first: usize, on: &On) -> Prefill {
+        let starts = on.starts;
+        let cuts: Vec<usize> = starts.iter().map(|s| cut(on.lm, s, on.edits)).collect();
+        let whole = |i: usize| cuts[i] == starts[i].tokens.len();
+        let heads =
+            Groups::of(starts, |i| (cuts[i] > 0).then(|| (&starts[i].tokens[..cuts[i]], starts[i].adapter, &[][..])));
+        let tails = Groups::of(starts, |i| {
+            (!whole(i)).then(|| (&starts[i].tokens[..], starts[i].adapter, &starts[i].edits[..]))
+        });
+        let (at, receipts) = (vec![0; heads.leaders.len()], vec![Receipt::default(); on.edits.len()]);
+        Prefill { first, cuts, heads, tails, stage: Stage::Heads, at, logits: vec![], receipts }
+    }
+
+    /// Reads all that is left, in as few passes as can be.
+    ///
+    /// # Errors
+    /// A failed pass.
+    pub fn whole(&mut self, on: &On, cache: &mut Cache, mut follow: Option<&mut dyn Follow>) -> Result<()> {
+        while !self.over() {
+            self.pass(on, usize::MAX, cache, follow.as_mut().map(|f| &mut **f as &mut dyn Follow))?;
+        }
+        Ok(())
+    }
+
+    /// One pass over the next pieces: how much of a prompt it reads does not depend on who else is there.
+    ///
+    /// # Errors
+    /// A failed pass.
+    pub fn piece(&mut self, on: &On, cache: &mut Cache, follow: Option<&mut dyn Follow>) -> Result<()> {
+        // There rotary positions depend on the length of what is read at once.
+        let piece = if on.lm.positions_change_at().is_some() { usize::MAX } else { PIECE };
+        self.pass(on, piece, cache, follow)
+    }
+
+    /// Whether all is read.
+    pub fn over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    fn pass(&mut self, on: &On, piece: usize, cache: &mut Cache, mut follow: Option<&mut dyn Follow>) -> Result<()> {
+        let mut due = self.due(on, piece);
+        while due.is_empty() && !self.over() {
+            self.close(cache, &mut follow)?;
+            due = self.due(on, piece);
+        }
+        if self.over() {
+            return Ok(());
+        }
+        self.read(on, &due, cache, &mut follow)?;
+        while !self.over() && self.due(on, piece).is_empty() {
+            self.close(cache, &mut follow)?;
+        }
+        Ok(())
+    }
+
+    /// The next piece of each leader of the stage, as many as fit in a pass: its place among the leaders, and positions.
+    fn due(&self, on: &On, piece: usize) -> Vec<(usize, Range<usize>)> {
+        let mut rows = 0;
+        let next = |(l, leader): (usize, &usize)| {
+            let (from, end) = (self.at[l], self.end(on, *leader));
+            let to = (from / piece + 1).saturating_mul(piece).min(end);
+            (from < end).then_some((l, from..to))
         };
-        let rows = Rows::pack(heads.leaders.iter().map(rows));
-        let head = if heads.leaders.iter().any(|i| whole(*i)) { Head::LastRows } else { Head::Skip };
-        let mut hooks = listened(Hooks::default().adapters(adapters), &mut follow);
-        let (logits, _) = forward(lm, &rows, &mut hooks, Some(cache), head)?;
-        first.extend(logits);
+        let fits = |(_, range): &(usize, Range<usize>)| {
+            rows += range.len();
+            rows == range.len() || rows <= piece
+        };
+        self.leaders().iter().enumerate().filter_map(next).take_while(fits).collect()
     }
-    let tails =
-        Groups::of(starts, |i| (!whole(i)).then(|| (&starts[i].tokens[..], starts[i].adapter, &starts[i].edits[..])));
-    let forks = |groups: &Groups, wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, usize)> {
-        let of = groups.leader.iter().enumerate().filter_map(|(i, l)| Some((l.filter(|l| *l != i)?, i)));
-        of.filter(|(_, i)| wanted(*i)).map(|(l, i)| (first_index + l, first_index + i)).collect()
-    };
-    cache.fork(&forks(&heads, &|i| whole(i) || tails.leaders.contains(&i)))?;
-    if let Some(follow) = &mut follow {
-        follow.forked(&forks(&heads, &|_| true));
+
+    fn leaders(&self) -> &[usize] {
+        match self.stage {
+            Stage::Heads => &self.heads.leaders,
+            Stage::Tails => &self.tails.leaders,
+            Stage::Over => &[],
+        }
     }
-    if !tails.leaders.is_empty() {
-        let rows = |&i: &usize| (example(first_index, starts, i, cuts[i]), starts[i].tokens[cuts[i]..].to_vec());
-        let rows = Rows::pack(tails.leaders.iter().map(rows));
-        let hooks = edits.iter().fold(Hooks::default().adapters(adapters), |h, e| h.edit(*e));
-        let mut hooks = listened(hooks, &mut follow);
-        let (logits, done) = forward(lm, &rows, &mut hooks, Some(cache), Head::LastRows)?;
-        second.extend(logits);
-        let members = tails.members();
-        for (all, one) in receipts.iter_mut().zip(done) {
+
+    /// Up to which position a leader is read in this stage.
+    fn end(&self, on: &On, leader: usize) -> usize {
+        if self.stage == Stage::Heads { self.cuts[leader] } else { on.starts[leader].tokens.len() }
+    }
+
+    fn read(
+        &mut self,
+        on: &On,
+        due: &[(usize, Range<usize>)],
+        cache: &mut Cache,
+        follow: &mut Option<&mut dyn Follow>,
+    ) -> Result<()> {
+        let edited = self.stage == Stage::Tails;
+        let leaders: Vec<usize> = due.iter().map(|(l, _)| self.leaders()[*l]).collect();
+        let rows = Rows::pack(due.iter().zip(&leaders).map(|((_, range), leader)| {
+            let mut example = example(self.first, on.starts, *leader, range.start);
+            if !edited {
+                example.edits.clear();
+            }
+            (example, on.starts[*leader].tokens[range.clone()].to_vec())
+        }));
+        let ends = |at: &usize| due[*at].1.end == on.starts[leaders[*at]].tokens.len();
+        let ending: Vec<usize> = (0..due.len()).filter(ends).collect();
+        let hooks = Hooks::default().adapters(on.adapters);
+        let hooks = if edited { on.edits.iter().fold(hooks, |h, e| h.edit(*e)) } else { hooks };
+        let head = if ending.is_empty() { Head::Skip } else { Head::LastRows };
+        let (logits, done) = forward(on.lm, &rows, &mut listened(hooks, follow), Some(cache), head)?;
+        if let Some(logits) = logits {
+            self.logits.push((picked(logits, &ending)?, ending.iter().map(|at| leaders[*at]).collect()));
+        }
+        self.note(done);
+        due.iter().for_each(|(l, range)| self.at[*l] = range.end);
+        Ok(())
+    }
+
+    /// What the edits did to a row that several starts share they did to one of each.
+    fn note(&mut self, done: Vec<Receipt>) {
+        let members = self.tails.members();
+        for (all, one) in self.receipts.iter_mut().zip(done) {
             for touched in one.touched {
-                for example in members[&(touched.example - first_index)].iter().map(|m| first_index + m) {
+                for example in members[&(touched.example - self.first)].iter().map(|m| self.first + m) {
                     let (before, after) = (f64::from(touched.before), f64::from(touched.after));
                     all.push(Touched { example, ..touched }, before, after);
                 }
             }
         }
-        cache.fork(&forks(&tails, &|_| true))?;
-        if let Some(follow) = &mut follow {
-            follow.forked(&forks(&tails, &|_| true));
+    }
+
+    /// Gives what the leaders of a stage have read to those they stand for.
+    fn close(&mut self, cache: &mut Cache, follow: &mut Option<&mut dyn Follow>) -> Result<()> {
+        let heads = self.stage == Stage::Heads;
+        let groups = if heads { &self.heads } else { &self.tails };
+        // The tail of a start without one of its own is another's.
+        let goes_on = |i: usize| !heads || self.tails.leader[i].is_none_or(|l| l == i);
+        let of = groups.leader.iter().enumerate().filter_map(|(i, l)| Some((l.filter(|l| *l != i)?, i)));
+        let all: Vec<(usize, usize)> = of.map(|(l, i)| (self.first + l, self.first + i)).collect();
+        let read: Vec<(usize, usize)> = all.iter().copied().filter(|(_, i)| goes_on(i - self.first)).collect();
+        cache.fork(&read)?;
+        if let Some(follow) = follow {
+            follow.forked(&all);
         }
+        self.stage = if heads { Stage::Tails } else { Stage::Over };
+        self.at = self.leaders().iter().map(|l| self.cuts[*l]).collect();
+        Ok(())
     }
-    let behind = if first.is_empty() { 0 } else { heads.leaders.len() };
-    let place = |i: usize| -> u32 {
-        let at = |groups: &Groups| groups.leaders.iter().position(|l| Some(*l) == groups.leader[i]).unwrap_or(0);
-        (if whole(i) { at(&heads) } else { behind + at(&tails) }) as u32
-    };
-    let places: Vec<u32> = (0..starts.len()).map(place).collect();
-    let all: Vec<Tensor> = first.into_iter().chain(second).collect();
-    let all = if all.len() == 1 { all[0].clone() } else { Tensor::cat(&all, 0)? };
-    if places.len() == all.dim(0)? && places.iter().enumerate().all(|(i, p)| i as u32 == *p) {
-        return Ok((all, receipts));
+
+    /// The logits behind each prompt, `[start, d_vocab]`, and what the edits did on the way.
+    ///
+    /// # Errors
+    /// Tensors that cannot be joined.
+    pub fn finish(self) -> Result<(Tensor, Vec<Receipt>)> {
+        let order: Vec<usize> = self.logits.iter().flat_map(|(_, leaders)| leaders.iter().copied()).collect();
+        let row: HashMap<usize, usize> = order.iter().enumerate().map(|(row, leader)| (*leader, row)).collect();
+        let all: Vec<Tensor> = self.logits.into_iter().map(|(logits, _)| logits).collect();
+        let all = if all.len() == 1 { all[0].clone() } else { Tensor::cat(&all, 0)? };
+        let leader = |i: usize| self.tails.leader[i].or(self.heads.leader[i]).unwrap_or(i);
+        let places: Vec<usize> = (0..self.cuts.len()).map(|i| row[&leader(i)]).collect();
+        Ok((picked(all, &places)?, self.receipts))
     }
-    let places = Tensor::from_vec(places, starts.len(), all.device())?;
-    Ok((all.index_select(&places, 0)?, receipts))
+}
+
+/// Rows of a tensor; the tensor itself where these are all of them in their order.
+fn picked(all: Tensor, rows: &[usize]) -> Result<Tensor> {
+    if rows.len() == all.dim(0)? && rows.iter().enumerate().all(|(i, row)| i == *row) {
+        return Ok(all);
+    }
+    let rows: Vec<u32> = rows.iter().map(|r| *r as u32).collect();
+    let n = rows.len();
+    Ok(all.index_select(&Tensor::from_vec(rows, n, all.device())?, 0)?)
 }
 
 /// With whoever follows among those that listen.

@@ -36,11 +36,18 @@ struct Source {
 /// Bytes of rows that are copied at once.
 const AT_ONCE: u64 = 16 << 20;
 
-/// Joins the parts of a capture in `out`; `progress` is told bytes copied out of all.
+/// Joins the parts of a capture in `out`; `progress` is told bytes copied out of all. The record gets the command lines of
+/// the parts and then `command_line`, how the program was called for this.
 ///
 /// # Errors
 /// A part that is missing, unfinished, damaged or of another plan; a folder that holds something else.
-pub fn merge(disk: Arc<dyn Disk>, parts: &[PathBuf], out: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Merged> {
+pub fn merge(
+    disk: Arc<dyn Disk>,
+    parts: &[PathBuf],
+    out: &Path,
+    command_line: &str,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Merged> {
     let sources = sources(parts)?;
     let first = &sources[0].manifest;
     for s in &sources {
@@ -72,7 +79,7 @@ pub fn merge(disk: Arc<dyn Disk>, parts: &[PathBuf], out: &Path, progress: &mut 
     let manifest =
         Manifest { rows: if files.is_empty() { 0 } else { rows }, files, tables, part: None, ..first.clone() };
     manifest.write(out)?;
-    describe(&mut run, &sources, &manifest)?;
+    describe(&mut run, &sources, &manifest, command_line)?;
     write_json(&out.join("run.json"), &run)?;
     std::fs::remove_dir_all(&unfinished).map_err(|e| Error::io("remove", unfinished, e))?;
     Ok(Merged { manifest, rows, rows_resumed })
@@ -239,17 +246,21 @@ fn join_sums(sources: &[Source], out: &Path) -> Result<Vec<Sum>> {
 }
 
 /// What one process would have written into `run.json`, but for how often it was resumed.
-fn describe(run: &mut serde_json::Value, sources: &[Source], manifest: &Manifest) -> Result<()> {
+fn describe(run: &mut serde_json::Value, sources: &[Source], manifest: &Manifest, command_line: &str) -> Result<()> {
     let (mut computed, mut resumed, mut split) = (0, 0, 0);
+    let mut lines = Vec::new();
     for s in sources {
         let run = read_json(&s.dir.join("run.json"))?.unwrap_or_default();
         let count = |key: &str| run[key].as_u64().unwrap_or_default();
         computed += count("rows_computed");
         resumed += count("rows_resumed");
         split += count("units_split");
+        lines.extend(run["command_line"].as_str().map(String::from));
     }
     (run["rows_computed"], run["rows_resumed"], run["units_split"]) = (computed.into(), resumed.into(), split.into());
     run["files"] = manifest.files.iter().map(|f| json!(f.sum.file)).collect();
+    lines.push(command_line.into());
+    run["command_line"] = lines.join("\n").into();
     run["merged_from"] = sources.len().into();
     if let Some(run) = run.as_object_mut() {
         run.shift_remove("share");

@@ -42,14 +42,14 @@ fn parts_that_died_and_came_back_join_to_the_bytes_of_the_whole() {
         let out = dir.path().join(format!("joined from {of}"));
         // The joining dies too.
         let dying = Faulty::new(Some((7, Fault::Crash)), of as u64);
-        assert!(merge(Arc::new(dying), &parts, &out, &mut |_, _| {}).is_err());
-        merge(Arc::new(Real), &parts, &out, &mut |_, _| {}).unwrap();
+        assert!(merge(Arc::new(dying), &parts, &out, "merge", &mut |_, _| {}).is_err());
+        merge(Arc::new(Real), &parts, &out, "merge", &mut |_, _| {}).unwrap();
         let got = contents(&out);
         assert!(got.keys().eq(want.keys()), "{of}: {:?}", got.keys());
         for (name, bytes) in &want {
             assert!(&got[name] == bytes, "{of} parts: {name}");
         }
-        let again = merge(Arc::new(Real), &parts, &out, &mut |_, _| {}).unwrap();
+        let again = merge(Arc::new(Real), &parts, &out, "merge", &mut |_, _| {}).unwrap();
         assert_eq!(again.rows_resumed, again.rows);
     }
 }
@@ -61,7 +61,7 @@ fn parts_that_do_not_make_a_whole_are_refused_by_name() {
     let parts = parts(&model, 2, dir.path());
     let out = dir.path().join("out");
     let refused = |parts: &[PathBuf], says: &str| {
-        let e = merge(Arc::new(Real), parts, &out, &mut |_, _| {}).unwrap_err();
+        let e = merge(Arc::new(Real), parts, &out, "merge", &mut |_, _| {}).unwrap_err();
         assert!(e.to_string().contains(says) && !e.hint().is_empty(), "{says}: {e}");
         assert!(!out.exists(), "{says}");
     };
@@ -85,7 +85,7 @@ fn parts_that_do_not_make_a_whole_are_refused_by_name() {
     std::fs::write(&file, bytes).unwrap();
     refused(&parts, "activations-00001.safetensors is not what was written");
     run(&recording(&model, Share { index: 1, of: 2 }), &Faulty::new(None, 0), &parts[1], None).unwrap();
-    merge(Arc::new(Real), &parts, &out, &mut |_, _| {}).unwrap();
+    merge(Arc::new(Real), &parts, &out, "merge", &mut |_, _| {}).unwrap();
     for (name, bytes) in contents(&whole) {
         assert!(std::fs::read(out.join(&name)).unwrap() == bytes, "{name}");
     }

@@ -1,6 +1,7 @@
 //! Where an analysis of given files goes, and how it is told.
 
 use crate::cli::out::say;
+use crate::cli::typed::command_line;
 use crate::csv::Columns;
 use crate::error::{Error, Result};
 use crate::experiment::{Exports, Parts, write_to};
@@ -29,6 +30,7 @@ impl OutputArgs {
     pub fn finish(self, subject: &str, question: &str, inputs: &[&Path], found: Parts, record: Value) -> Result<bool> {
         let mut provenance = json!({
             "command": format!("analyze {subject}"),
+            "command_line": command_line(),
             "personascope": env!("CARGO_PKG_VERSION"),
             "inputs": inputs.iter().map(|p| input(p)).collect::<Result<Vec<_>>>()?,
             "seed": self.seed,

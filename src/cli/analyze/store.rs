@@ -6,6 +6,7 @@ use crate::axes::{Pick, Site};
 use crate::cli::WorkArgs;
 use crate::cli::out::say;
 use crate::cli::progress::Bar;
+use crate::cli::typed::command_line;
 use crate::error::{Error, Result};
 use crate::experiment::{Analysis, Contrast, Exports, Mapped, analyse as run, write_to};
 use crate::store::{Store, create_dir};
@@ -119,7 +120,7 @@ pub fn store(args: StoreArgs) -> Result<bool> {
     let found = found?;
     create_dir(&out)?;
     let exports = if args.svg_only { Exports::SVG } else { Exports::ALL };
-    write_to(&found, &out, &out, exports, &json!({}))?;
+    write_to(&found, &out, &out, exports, &json!({ "command_line": command_line() }))?;
     found.summary.iter().for_each(|line| say!("{line}"));
     found.warnings.iter().for_each(|line| eprintln!("warning: {line}"));
     eprintln!("results in {}", out.display());

@@ -1,6 +1,7 @@
 //! `capture-merge`: the parts of a capture that was dealt out, joined.
 
 use super::super::progress::Bar;
+use super::super::typed::command_line;
 use crate::error::Result;
 use crate::record::merge;
 use crate::store::disk::Real;
@@ -27,7 +28,7 @@ pub struct MergeArgs {
 
 pub fn capture_merge(args: MergeArgs) -> Result<bool> {
     let bar = Bar::bytes("joining", u64::MAX);
-    let merged = merge(Arc::new(Real), &args.parts, &args.out, &mut |done, all| bar.reach(done, all))?;
+    let merged = merge(Arc::new(Real), &args.parts, &args.out, &command_line(), &mut |done, all| bar.reach(done, all))?;
     bar.end();
     let (rows, n, resumed) = (merged.rows, args.parts.len(), merged.rows_resumed);
     eprintln!("{rows} rows of {n} parts in {} ({resumed} resumed)", args.out.display());

@@ -11,6 +11,7 @@ pub use merge::{MergeArgs, capture_merge};
 
 use super::progress::Bar;
 use super::read_text;
+use super::typed::command_line;
 use crate::error::Result;
 use crate::model::Model;
 use crate::record::{Found, Recording};
@@ -67,6 +68,7 @@ fn describe(args: &CaptureArgs, m: &Model, recording: &Recording) -> Result<Valu
     let sites = recording.sites();
     let mut all = json!({
         "command": "capture",
+        "command_line": command_line(),
         "personascope": env!("CARGO_PKG_VERSION"),
         "plan_hash": recording.plan_hash()?,
         "model": { "name": m.name, "hash": m.hash, "dims": dims, "trained_len": m.lm.trained_len() },

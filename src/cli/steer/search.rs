@@ -6,6 +6,7 @@ use crate::axes::Site;
 use crate::cli::adapters::AdapterArgs;
 use crate::cli::out::say;
 use crate::cli::progress::Bar;
+use crate::cli::typed::command_line;
 use crate::cli::{ModelArgs, read_text};
 use crate::error::{Error, Result};
 use crate::model::generate::Settings;
@@ -183,6 +184,7 @@ pub fn steer_search(args: SearchArgs) -> Result<bool> {
     });
     let run = json!({
         "command": "steer-search",
+        "command_line": command_line(),
         "model": { "name": model.name, "hash": model.hash },
         "vector": args.vector.display().to_string(),
         "op": args.op.name(),

@@ -2,6 +2,7 @@
 
 use super::arms::Resolved;
 use super::ask::{Arm, Ask};
+use crate::shell::word;
 use crate::text::ASSISTANT;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ pub fn command(ask: &Ask, arm: &Arm, edits: &[Resolved], typed: &str, adapted: b
     if adapted {
         line["adapter"] = arm.adapter.as_deref().map_or(Value::Null, Value::from);
     }
-    let mut text = format!("printf '%s\\n' {} > p.jsonl\npersonascope ", quoted(&line.to_string()));
+    let mut text = format!("printf '%s\\n' {} > p.jsonl\npersonascope ", word(&line.to_string()));
     text += if edits.is_empty() { "generate" } else { "steer" };
     text += typed;
     text += " --prompts p.jsonl";
@@ -24,10 +25,10 @@ pub fn command(ask: &Ask, arm: &Arm, edits: &[Resolved], typed: &str, adapted: b
         let _ = write!(
             text,
             " --vector {} --site {} --op {} --on {} --strength={}",
-            quoted(&e.file),
+            word(&e.file),
             e.site,
             e.op,
-            quoted(&e.on),
+            word(&e.on),
             e.amount
         );
     }
@@ -40,10 +41,4 @@ pub fn command(ask: &Ask, arm: &Arm, edits: &[Resolved], typed: &str, adapted: b
         text += " --out steered";
     }
     text
-}
-
-/// As a shell takes it, whatever is in it.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

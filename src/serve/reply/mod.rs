@@ -10,7 +10,6 @@ mod measure;
 mod pieces;
 
 pub use ask::{Arm, Ask, Edit};
-pub use command::quoted;
 pub use event::Event;
 pub use measure::{Measure, Measured};
 

@@ -1,25 +1,20 @@
 //! The command line that makes a run again, from what its `run.json` says.
 //!
-//! Capitals stand for what is not recorded: files that were given, folders of adapters, where results go.
+//! Commands record how they were called; a probe says all that decides its results instead, so that its record is the same
+//! wherever it ran. Capitals stand for what that leaves out: folders of adapters, where results go.
 
 use crate::experiment::{APART, SHIPPED, Settings, Spec};
+use crate::shell::word;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// The command of a run. `flat`: tables and figures lie in one folder, as `compare` leaves them.
+/// The command of a run; empty where its record says none. `flat`: tables and figures lie in one folder, as `compare`
+/// leaves them.
 ///
 /// A probe is told by its file and by the keys that differ from it; a file that is not shipped is taken to hold them all.
 pub fn command(run: &Value, flat: bool) -> String {
-    if let Some(said) = run["command_line"].as_str() {
-        return said.into();
-    }
-    let text = |key: &str| run[key].as_str();
-    match (text("command"), text("stem"), text("kind")) {
-        (Some(name), ..) if name.starts_with("analyze") && run["inputs"].is_array() => analyze(run, name),
-        (Some("steer"), ..) => steer(run),
-        (Some("capture"), ..) => capture(run),
-        (Some("fit"), ..) => fit(run),
-        (Some(name), ..) => format!("personascope {name} --out DIR"),
+    match (run["command_line"].as_str(), run["stem"].as_str(), run["kind"].as_str()) {
+        (Some(said), ..) => said.into(),
         (None, Some(stem), Some(kind)) => probe(run, stem, kind, flat),
         _ => String::new(),
     }
@@ -97,109 +92,6 @@ fn computed(run: &Value) -> String {
     line
 }
 
-fn model(run: &Value) -> String {
-    let name = run["model"]["name"].as_str().unwrap_or("MODEL");
-    format!(" --model {}{}", word(name), computed(run))
-}
-
-/// Options of `analyze` that are recorded under another name than their own.
-const HORIZONS: [(&str, &str); 2] = [("horizon_turns", "horizon"), ("horizon_tokens", "token-horizon")];
-const NUMBERS: [&str; 10] = [
-    "components",
-    "neighbours",
-    "false_alarms",
-    "reference",
-    "folds",
-    "bootstrap",
-    "shuffles",
-    "permutations",
-    "resamples",
-    "seed",
-];
-
-fn analyze(run: &Value, name: &str) -> String {
-    let mut line = format!("personascope {name}");
-    for (i, input) in run["inputs"].as_array().into_iter().flatten().enumerate() {
-        let flag = match (i, name) {
-            (0, _) => "in",
-            (1, "analyze drift") => "calibration",
-            (2, _) => "against",
-            (3, _) => "against-labels",
-            _ => "labels",
-        };
-        let file = input["file"].as_str().or(input["folder"].as_str()).unwrap_or("FILE");
-        let _ = write!(line, " --{flag} {}", word(file));
-    }
-    for (key, flag) in HORIZONS.into_iter().chain(NUMBERS.map(|n| (n, n))) {
-        if run[key].is_number() {
-            let _ = write!(line, " --{} {}", flag.replace('_', "-"), run[key]);
-        }
-    }
-    line + " --out DIR"
-}
-
-fn steer(run: &Value) -> String {
-    let mut line = format!("personascope steer{}", model(run));
-    let text = |v: &Value| word(v.as_str().unwrap_or("FILE"));
-    let _ = write!(line, " --prompts {}", text(&run["prompts"]));
-    for edit in run["edits"].as_array().into_iter().flatten() {
-        let file = if edit["vector"]["file"].is_string() { &edit["vector"]["file"] } else { &edit["vector"]["rows"] };
-        let (op, on) = (text(&edit["op"]), text(&edit["on"]));
-        let _ = write!(line, " --vector {} --site {} --op {op} --on {on}", text(file), text(&edit["site"]));
-        let _ = write!(line, " --strength {}", list(&edit["strengths"]));
-    }
-    let _ = write!(line, " --max-new-tokens {}", run["max_new_tokens"]);
-    let _ = write!(line, " --temperature {} --top-p {}", run["sampling"]["temperature"], run["sampling"]["top_p"]);
-    line + &format!(" --seed {} --out DIR", list(&run["seeds"]))
-}
-
-fn capture(run: &Value) -> String {
-    let text = |key: &str| run[key].as_str().map(word);
-    let mut line =
-        format!("personascope capture{} --prompts PROMPTS.jsonl --sites {}", model(run), list(&run["sites"]));
-    for key in ["pick", "keep", "role", "speaker"] {
-        if let Some(value) = text(key) {
-            let _ = write!(line, " --{key} {value}");
-        }
-    }
-    if run["template_tokens"] == true {
-        line += " --template-tokens";
-    }
-    line + " --out DIR"
-}
-
-fn fit(run: &Value) -> String {
-    let text = |v: &Value, else_: &str| word(v.as_str().unwrap_or(else_));
-    let mut line =
-        format!("personascope fit --activations ACTS --labels {}", text(&run["labels"]["file"], "LABELS.csv"));
-    let _ = write!(line, " --method {} --sites {}", list(&run["methods"]), list(&run["sites"]));
-    for key in ["alpha", "shrinkage", "folds", "permutations", "seed"] {
-        let value = run[key].as_str().map_or_else(|| run[key].to_string(), str::to_string);
-        let _ = write!(line, " --{key} {value}");
-    }
-    if run["standardize"] == true {
-        line += " --standardize";
-    }
-    let (positive, negative) = (&run["larger_projection_means"], &run["smaller_projection_means"]);
-    let _ = write!(line, " --positive {} --negative {}", text(positive, ""), text(negative, ""));
-    line + " --out DIR"
-}
-
-/// A list with commas between.
-fn list(values: &Value) -> String {
-    let one = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
-    word(&values.as_array().into_iter().flatten().map(one).collect::<Vec<_>>().join(","))
-}
-
-/// A word as a shell takes it: quoted where it has to be.
-pub fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@+%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.into(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,19 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn other_runs_are_told_as_far_as_they_are_recorded() {
-        let run = json!({ "command": "analyze bias", "inputs": [{ "file": "a b.npz" }, { "file": "l.csv" }], "permutations": 99, "seed": 0 });
-        let said = "personascope analyze bias --in 'a b.npz' --labels l.csv --permutations 99 --seed 0 --out DIR";
-        assert_eq!(command(&run, true), said);
-        let run = json!({
-            "command": "steer", "model": { "name": "toyworld" }, "prompts": "p.jsonl", "seeds": [0, 1], "max_new_tokens": 8,
-            "sampling": { "temperature": 0.0, "top_p": 1.0 },
-            "edits": [{ "vector": { "file": "v.npz#evil" }, "site": "resid_post.2", "op": "shift", "on": "all", "strengths": ["0", "0.5n"] }],
-        });
-        let said = command(&run, true);
-        let edit = "--vector 'v.npz#evil' --site resid_post.2 --op shift --on all --strength 0,0.5n --max-new-tokens 8";
-        assert!(said.contains(edit) && said.ends_with("--seed 0,1 --out DIR"), "{said}");
-        assert_eq!(command(&json!({ "command": "convert", "command_line": "x y" }), true), "x y");
+    fn other_runs_are_told_as_they_were_called() {
+        let run = json!({ "command": "analyze bias", "command_line": "personascope analyze bias --in 'a b.npz'" });
+        assert_eq!(command(&run, true), "personascope analyze bias --in 'a b.npz'");
+        assert_eq!(command(&json!({ "command": "capture" }), true), "");
         assert_eq!(command(&json!([1]), true), "");
     }
 }

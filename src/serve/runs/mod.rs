@@ -9,7 +9,6 @@ pub mod find;
 mod page;
 mod record;
 
-pub use command::word;
 pub use page::{TableAsk, TablePage};
 pub use record::{FigureInfo, ModelName, RunInfo, TableInfo};
 

@@ -7,7 +7,7 @@ use crate::experiment::{PersonaMap, SHIPPED, Settings, Spec};
 use crate::model::Model;
 use crate::model::generate;
 use crate::serve::cards::{CardInfo, world};
-use crate::serve::runs::word;
+use crate::shell::word;
 use crate::text::prompts::{Body, Prompt};
 use crate::text::{Message, SYSTEM, USER};
 use crate::world::World;

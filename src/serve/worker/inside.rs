@@ -9,9 +9,12 @@ use crate::unit::{Item, Outcome, Plan, Task};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-/// Prompt tokens that are read between two steps of the batch: what everybody else waits for.
-const READ_TOKENS: usize = 2048;
+/// How long prompts are read between two steps of the batch, when more of them wait: everybody else waits for it.
+const READ: Duration = Duration::from_millis(30);
+/// Tokens of a pass over a whole reply.
+const REPLY_TOKENS: usize = 2048;
 /// Tokens of others' work between two steps.
 const BULK_TOKENS: usize = 512;
 /// Arms of others' work in the batch while somebody waits for a reply, and while nobody does.
@@ -36,6 +39,8 @@ pub(super) struct Inside<'w> {
 struct Talking {
     indices: Range<usize>,
     prompts: Vec<usize>,
+    /// Whether all of the prompts is.
+    read: bool,
     tokens: Vec<Vec<u32>>,
     starts: Vec<Start>,
     /// Projections of reply tokens that have been told, by arm.
@@ -109,6 +114,7 @@ impl<'w> Inside<'w> {
     fn turn(&mut self) -> Result<()> {
         self.let_go();
         self.admit();
+        self.read();
         self.others()?;
         if self.batch.is_idle() {
             self.queue.wait();
@@ -136,7 +142,6 @@ impl<'w> Inside<'w> {
 
     /// Takes in who waits, oldest first, as long as there is room.
     fn admit(&mut self) {
-        let mut read = 0;
         loop {
             let held_tokens: usize = self.talking.iter().map(Talking::tokens_held).sum();
             let party = {
@@ -144,11 +149,9 @@ impl<'w> Inside<'w> {
                 let Some(next) = held.parties.front() else { return };
                 let new = tokens_of(next);
                 let full = (held_tokens + new) * self.token_bytes > CACHE_BYTES && !self.talking.is_empty();
-                let long = read > 0 && read + new > READ_TOKENS;
-                if full || long || held.stopping {
+                if full || held.stopping {
                     return;
                 }
-                read += new;
                 held.parties.pop_front()
             };
             if let Some(party) = party {
@@ -160,24 +163,43 @@ impl<'w> Inside<'w> {
     fn join(&mut self, party: Party) {
         let Party { starts, edits, settings, reading, judged, mut ear } = party;
         let (n, room) = (starts.len(), settings.max_new_tokens);
-        let first = self.batch.next();
-        (first..first + n).for_each(|i| self.readings.expect(i, &reading));
         let edits = edits.into_iter().map(|e| Box::new(e) as Box<dyn Edit>).collect();
-        match self.batch.join(starts.clone(), edits, settings, Some(&mut self.readings)) {
+        match self.batch.enter(starts.clone(), edits, settings) {
             Ok(indices) => {
-                for (arm, index) in indices.clone().enumerate() {
-                    let z = self.readings.of(index).to_vec();
-                    if !z.is_empty() {
-                        ear.hear(News::Prompt { arm, z });
-                    }
-                }
+                indices.clone().for_each(|i| self.readings.expect(i, &reading));
                 let prompts = starts.iter().map(|s| s.tokens.len()).collect();
                 let (tokens, told, over) = (vec![vec![]; n], vec![0; n], vec![false; n]);
-                self.talking.push(Talking { indices, prompts, tokens, starts, told, over, room, judged, ear });
+                let read = false;
+                self.talking.push(Talking { indices, prompts, read, tokens, starts, told, over, room, judged, ear });
             }
-            Err(e) => {
-                (first..first + n).for_each(|i| self.readings.forget(i));
-                ear.hear(News::Failed(e));
+            Err(e) => ear.hear(News::Failed(e)),
+        }
+    }
+
+    /// Reads prompts piece by piece, of whoever came first, as long as the others can wait.
+    fn read(&mut self) {
+        let began = Instant::now();
+        while let Some(at) = self.talking.iter().position(|t| !t.read) {
+            let talking = &mut self.talking[at];
+            match self.batch.read(talking.indices.start, Some(&mut self.readings)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    talking.read = true;
+                    for (arm, index) in talking.indices.clone().enumerate() {
+                        let z = self.readings.of(index).to_vec();
+                        if !z.is_empty() {
+                            talking.ear.hear(News::Prompt { arm, z });
+                        }
+                    }
+                }
+                Err(e) => {
+                    let mut talking = self.talking.remove(at);
+                    talking.indices.for_each(|i| self.readings.forget(i));
+                    talking.ear.hear(News::Failed(e));
+                }
+            }
+            if began.elapsed() > READ {
+                return;
             }
         }
     }
@@ -339,7 +361,7 @@ fn nll(model: &Model, start: &Start, reply: &[u32]) -> Result<Option<f64>> {
     let range = start.tokens.len()..tokens.len();
     let (prompt_len, adapter) = (start.tokens.len(), start.adapter);
     let item = Item { id: start.id.clone(), tokens, prompt_len, ranges: vec![range], adapter, ..Item::default() };
-    let plan = Plan { model, task: Task::Likelihood, edits: vec![], items: vec![item], max_batch_tokens: READ_TOKENS };
+    let plan = Plan { model, task: Task::Likelihood, edits: vec![], items: vec![item], max_batch_tokens: REPLY_TOKENS };
     let found = plan.execute(&(0..1))?;
     Ok(found.kept.first().and_then(|(_, sums)| sums.first()).map(|sum| f64::from(*sum) / reply.len() as f64))
 }

@@ -38,6 +38,8 @@ pub struct Import {
     /// What a row is.
     pub pick: Option<Pick>,
     pub out: PathBuf,
+    /// How the program was called.
+    pub command_line: String,
 }
 
 /// What an import has made.
@@ -283,5 +285,6 @@ fn describe(
         described["sites_in_words"] = sites.iter().map(|w| w.site.in_words(n)).collect();
     }
     described["plan_hash"] = format!("{:x}", Sha256::digest(described.to_string())).into();
+    described["command_line"] = ask.command_line.as_str().into();
     Ok(described)
 }
