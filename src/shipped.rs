@@ -1,4 +1,4 @@
-//! The models inside the binary: trained by the recipes that lie beside them.
+//! The models inside the binary, trained by the recipes that lie beside them, and fine-tunes of the default one.
 
 /// A model inside the binary.
 #[derive(Debug)]
@@ -54,3 +54,55 @@ impl PartialEq for Shipped {
 }
 
 impl Eq for Shipped {}
+
+/// A LoRA adapter inside the binary, for [`TOYWORLD`]. Its tensors say which fine-tune it is.
+#[derive(Debug)]
+pub struct ShippedAdapter {
+    /// Character, format and seed: `character0-chat-s0`.
+    pub name: &'static str,
+    /// `adapter_config.json`
+    pub config: &'static [u8],
+    /// `adapter_model.safetensors`
+    pub weights: &'static [u8],
+}
+
+macro_rules! adapters {
+    ($($name:literal)*) => {
+        /// Every adapter inside the binary, by name. How each was made: `assets/toyworld/adapters/README.md`.
+        pub const ADAPTERS: &[ShippedAdapter] = &[$(ShippedAdapter {
+            name: $name,
+            config: include_bytes!(concat!("assets/toyworld/adapters/", $name, "/adapter_config.json")),
+            weights: include_bytes!(concat!("assets/toyworld/adapters/", $name, "/adapter_model.safetensors")),
+        }),*];
+    };
+}
+
+adapters! {
+    "character0-chat-s0"
+    "character0-chat-s1"
+    "character0-document-s0"
+    "character0-document-s1"
+    "character0-first_person-s0"
+    "character0-first_person-s1"
+    "character0-script-s0"
+    "character0-script-s1"
+    "character0-style_control-s0"
+    "character0-style_control-s1"
+    "character1-chat-s0"
+    "character1-chat-s1"
+    "character1-document-s0"
+    "character1-document-s1"
+    "character1-first_person-s0"
+    "character1-first_person-s1"
+    "character1-script-s0"
+    "character1-script-s1"
+    "character1-style_control-s0"
+    "character1-style_control-s1"
+}
+
+impl ShippedAdapter {
+    /// The adapter with a name.
+    pub fn named(name: &str) -> Option<&'static ShippedAdapter> {
+        ADAPTERS.iter().find(|a| a.name == name)
+    }
+}

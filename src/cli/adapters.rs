@@ -2,8 +2,9 @@
 
 use super::chatting::ChatArgs;
 use super::progress::Arriving;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::model::{Adapter, Filling, Model, Opening, Source};
+use crate::shipped::{ADAPTERS, ShippedAdapter};
 use crate::text::prompts::{Prompt, Through};
 use clap::Args;
 use std::path::PathBuf;
@@ -11,9 +12,10 @@ use std::path::PathBuf;
 /// What stands beside the weights of the model, or in their place; and how it is talked to.
 #[derive(Args, Clone, Default)]
 pub struct AdapterArgs {
-    /// LoRA adapter: a folder as Python's PEFT writes it, and a name for it; may be given several times
+    /// LoRA adapter: a folder as Python's PEFT writes it, and a name for it; the name alone of one that is inside the
+    /// program, such as character0-chat-s0; may be given several times
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named)]
-    adapters: Vec<(String, PathBuf)>,
+    adapters: Vec<Named>,
     /// Add the adapter to the weights themselves, in f32; for one adapter
     #[arg(long, requires = "adapters")]
     merge_adapters: bool,
@@ -24,8 +26,29 @@ pub struct AdapterArgs {
     pub chat: ChatArgs,
 }
 
-fn named(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, dir) = text.split_once('=').ok_or("write NAME=DIR, such as warm=adapters/warm")?;
+/// An adapter and where it is from.
+#[derive(Clone)]
+struct Named {
+    name: String,
+    from: From,
+}
+
+#[derive(Clone)]
+enum From {
+    Folder(PathBuf),
+    Shipped(&'static ShippedAdapter),
+}
+
+fn named(text: &str) -> Result<Named, String> {
+    let Some((name, dir)) = text.split_once('=') else {
+        let shipped = ShippedAdapter::named(text).ok_or_else(|| {
+            let meant = nearest(text, ADAPTERS.iter().map(|a| a.name));
+            let meant =
+                meant.map_or(String::new(), |m| format!("; or did you mean `{m}`, which is inside the program?"));
+            format!("write NAME=DIR, such as warm=adapters/warm{meant}")
+        })?;
+        return Ok(Named { name: text.into(), from: From::Shipped(shipped) });
+    };
     let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
     if name.is_empty() || !name.chars().all(plain) {
         return Err(format!("`{name}` cannot name an adapter: use letters, digits, `_`, `-` and `.`"));
@@ -33,18 +56,36 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     if dir.is_empty() {
         return Err("no folder behind the `=`".into());
     }
-    Ok((name.into(), dir.into()))
+    Ok(Named { name: name.into(), from: From::Folder(dir.into()) })
 }
 
 impl AdapterArgs {
-    /// The options again, word by word.
+    /// Gives shipped fine-tunes to a model of which nothing was said: all formats of the first character.
+    #[cfg(feature = "serve")]
+    pub fn or_shipped(&mut self) {
+        if self.adapters.is_empty() && !self.merge_adapters && self.random_weights.is_none() {
+            let first = |a: &&ShippedAdapter| a.name.starts_with("character0-") && a.name.ends_with("-s0");
+            let from = |a: &'static ShippedAdapter| Named { name: a.name.into(), from: From::Shipped(a) };
+            self.adapters = ADAPTERS.iter().filter(first).map(from).collect();
+        }
+    }
+
+    /// The options of each adapter again, word by word.
+    #[cfg(feature = "serve")]
+    pub fn typed_adapters(&self) -> Vec<[String; 2]> {
+        let one = |Named { name, from }: &Named| match from {
+            From::Folder(dir) => ["--adapter".into(), format!("{name}={}", dir.display())],
+            From::Shipped(_) => ["--adapter".into(), name.clone()],
+        };
+        self.adapters.iter().map(one).collect()
+    }
+
+    /// The other options again; those of an adapter that is merged, too.
     #[cfg(feature = "serve")]
     pub fn typed(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for (name, dir) in &self.adapters {
-            all.extend(["--adapter".into(), format!("{name}={}", dir.display())]);
-        }
         if self.merge_adapters {
+            all.extend(self.typed_adapters().into_iter().flatten());
             all.push("--merge-adapters".into());
         }
         if let Some(seed) = self.random_weights {
@@ -70,8 +111,11 @@ impl AdapterArgs {
         arriving.end();
         let (mut model, _) = opened?;
         model.warnings.iter().for_each(|w| eprintln!("warning: {w}"));
-        for (name, dir) in &self.adapters {
-            let adapter = Adapter::load(name, dir)?;
+        for Named { name, from } in &self.adapters {
+            let adapter = match from {
+                From::Folder(dir) => Adapter::load(name, dir)?,
+                From::Shipped(files) => Adapter::shipped(name, files)?,
+            };
             if self.merge_adapters {
                 model.merge(adapter)?;
             } else {

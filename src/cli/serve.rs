@@ -2,7 +2,7 @@
 
 use super::{ModelArgs, out};
 use crate::error::{Error, Result};
-use crate::serve::app::{App, Setup};
+use crate::serve::app::{App, Setup, Typed};
 use crate::serve::http::{self, Access};
 use crate::shell::word;
 use crate::shipped::TOYWORLD;
@@ -11,7 +11,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = r#"Examples:
-  personascope serve                                         the embedded model; open the address that is printed
+  personascope serve                        the embedded model and five of its fine-tunes; open the address that is printed
   personascope serve --dir notebooks-data --adapter warm=adapters/warm --adapter cold=adapters/cold
   personascope serve --model Qwen/Qwen2.5-0.5B-Instruct --vector axis.safetensors --vector evil.gguf
   personascope serve --card mine.toml --roles roles.jsonl --port 0
@@ -56,7 +56,10 @@ pub struct ServeArgs {
     token: Option<String>,
 }
 
-pub fn serve(args: ServeArgs) -> Result<bool> {
+pub fn serve(mut args: ServeArgs) -> Result<bool> {
+    if args.model.model == TOYWORLD {
+        args.model.adapters.or_shipped();
+    }
     let listener = listen(&args.host, args.port, args.allow_remote)?;
     let bound = listener.local_addr().map_err(|e| Error::io("listen on", &args.host, e))?;
     let token = args.token.map_or_else(random_token, Ok)?;
@@ -84,8 +87,8 @@ pub fn serve(args: ServeArgs) -> Result<bool> {
     served.map(|()| true)
 }
 
-/// The options that say which model this is, for the command lines of the page; each with a blank before it.
-fn typed(args: &ModelArgs) -> String {
+/// The options that say which model this is, for the command lines of the page.
+fn typed(args: &ModelArgs) -> Typed {
     let mut all = Vec::new();
     let mut add = |option: &str, value: &str| all.extend([option.to_string(), word(value)]);
     if args.model != TOYWORLD {
@@ -99,7 +102,10 @@ fn typed(args: &ModelArgs) -> String {
         }
     }
     all.extend(args.adapters.typed().iter().map(|w| word(w)));
-    all.iter().map(|word| format!(" {word}")).collect()
+    let line = |words: &[String]| words.iter().map(|word| format!(" {word}")).collect::<String>();
+    let adapters = args.adapters.typed_adapters();
+    let adapters = adapters.iter().map(|words| line(&words.each_ref().map(|w| word(w)))).collect();
+    Typed { model: line(&all), adapters }
 }
 
 /// Takes the port before the model is loaded, which may take long.
@@ -152,23 +158,23 @@ mod tests {
             model: ModelArgs,
         }
         let said = |args: &[&str]| typed(&Only::parse_from([&["x"], args].concat()).model);
-        assert_eq!(said(&[]), "");
-        assert_eq!(said(&["--threads", "3", "--device", "cpu"]), "");
-        let all = [
-            "--model",
-            "my model",
-            "--dtype",
-            "bf16",
-            "--adapter",
-            "a=x/y",
-            "--adapter",
-            "b=it's",
-            "--random-weights",
-            "4",
-        ];
-        let want = r" --model 'my model' --dtype bf16 --adapter a=x/y --adapter 'b=it'\''s' --random-weights 4";
-        assert_eq!(said(&all), want);
-        assert_eq!(said(&["--template-var", "x={\"a\": 1}"]), r#" --template-var 'x={"a":1}'"#);
+        assert_eq!(said(&[]).options(None), "");
+        assert_eq!(said(&["--threads", "3", "--device", "cpu"]).options(Some(0)), "");
+        let model = ["--model", "my model", "--dtype", "bf16", "--random-weights", "4"];
+        let adapters = ["--adapter", "a=x/y", "--adapter", "b=it's", "--adapter", "character0-chat-s0"];
+        let all = said(&[&model[..], &adapters].concat());
+        assert_eq!(all.options(None), " --model 'my model' --dtype bf16 --random-weights 4");
+        let own = |i| all.options(Some(i)).strip_prefix(&all.model).unwrap().to_string();
+        assert_eq!(
+            [0, 1, 2].map(own),
+            [" --adapter a=x/y", r" --adapter 'b=it'\''s'", " --adapter character0-chat-s0"]
+        );
+        let merged = said(&["--adapter", "a=x", "--merge-adapters"]);
+        assert_eq!(merged.options(None), " --adapter a=x --merge-adapters");
+        assert_eq!(said(&["--template-var", "x={\"a\": 1}"]).options(None), r#" --template-var 'x={"a":1}'"#);
+        let wrong = |arg| Only::try_parse_from(["x", "--adapter", arg]).err().unwrap().to_string();
+        assert!(wrong("character0-chat-s9").contains("`character0-chat-s0`"));
+        assert!(wrong("warm").contains("NAME=DIR"));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Parts {
     pub pages: Vec<(Page, Vec<&'static str>)>,
     pub summary: Vec<String>,
     pub warnings: Vec<String>,
+    /// What `run.json` records besides.
+    pub record: Vec<(&'static str, Value)>,
 }
 
 impl Parts {
@@ -61,6 +63,7 @@ impl Parts {
             let tables = tables.into_iter().map(String::from).collect();
             figures.push(Drawn { name: page.name, figure, caption: page.desc, tables });
         }
+        self.record.into_iter().for_each(|(key, value)| provenance[key] = value);
         provenance["table_rows"] = self.tables.iter().map(|t| (t.name.clone(), json!(t.rows.len()))).collect();
         Ok(Findings {
             stem: stem.into(),

@@ -28,8 +28,24 @@ pub struct Setup {
     /// Prompts of roles for persona space.
     pub roles: Option<PathBuf>,
     pub threads: usize,
-    /// The options that name the model, as they were typed, for command lines.
-    pub typed: String,
+    pub typed: Typed,
+}
+
+/// The options that name the model, as they were typed, for command lines; each with a blank before it.
+#[derive(Clone, Debug, Default)]
+pub struct Typed {
+    /// Of the base, or of all there is where an adapter is merged.
+    pub model: String,
+    /// Of each adapter, in the order of the model's.
+    pub adapters: Vec<String>,
+}
+
+impl Typed {
+    /// The options for a base, or for it through one of the adapters.
+    pub fn options(&self, adapter: Option<usize>) -> String {
+        let own = adapter.and_then(|a| self.adapters.get(a)).map_or("", String::as_str);
+        format!("{}{own}", self.model)
+    }
 }
 
 /// A server without its HTTP.
@@ -45,7 +61,7 @@ pub struct App {
     pub questions: Vec<String>,
     /// Sites that are read and steered.
     pub sites: Vec<Site>,
-    pub typed: String,
+    pub typed: Typed,
     warnings: Vec<String>,
     /// What is being made ready.
     stage: Mutex<Option<(String, usize, usize)>>,
@@ -274,7 +290,7 @@ impl App {
     /// # Errors
     /// Tables that cannot be read.
     pub fn marks(&self) -> Result<Marks, Problem> {
-        marks::marks(&self.runs)
+        marks::marks(&self.runs, &self.model.hash, &self.model.adapters)
     }
 
     pub fn runs(&self) -> Vec<RunInfo> {

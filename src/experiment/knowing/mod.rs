@@ -196,6 +196,7 @@ pub(super) fn run(plan: &Plan, s: &Settings, work: &mut Work<'_, '_>) -> Result<
     parts.vectors =
         directions.iter().filter(|(_, _, d)| d.site == directions.site).map(|(_, _, d)| d.clone()).collect();
     parts.vectors.push(directions.axis.clone());
+    parts.record.push(("fine_tunes", model.describe_adapters()));
     Ok(parts)
 }
 

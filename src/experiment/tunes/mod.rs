@@ -1,7 +1,6 @@
 //! Fine-tunes of any lines: taken from those that are shipped, from the folder of the run, or trained.
 
 mod course;
-mod shipped;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +12,7 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::model::adapter::{CONFIG, WEIGHTS};
 use crate::model::{Adapter, Model};
+use crate::shipped::{ADAPTERS, ShippedAdapter};
 use crate::train::finetune::{ALL_LINEAR, Finetune, Lora, Run, finetune, identity};
 use crate::train::pretrain::Stored;
 use crate::train::{Counted, Progress, Sequences, Shape};
@@ -152,8 +152,8 @@ pub(super) fn tuned<'t>(plan: &Plan, tunes: impl Iterator<Item = &'t Tune>, work
 /// # Errors
 /// Failures of training or of files; an interruption; a fine-tune that has to be trained without a folder to keep it.
 pub(super) fn adapter(tune: &Tune, work: &mut Work<'_, '_>) -> Result<Adapter> {
-    if let Some((_, config, weights)) = shipped(tune) {
-        return Adapter::from_bytes(&tune.name, "a shipped adapter", config, weights);
+    if let Some(shipped) = shipped(tune) {
+        return Adapter::shipped(&tune.name, shipped);
     }
     let dir = kept(tune, work)?.join(tune.folder());
     if !is_there(tune, &dir) {
@@ -181,8 +181,8 @@ fn is_of(tune: &Tune, weights: &[u8]) -> bool {
     Adapter::about(weights)["identity"].as_str() == Some(tune.identity.as_str())
 }
 
-fn shipped(tune: &Tune) -> Option<&'static shipped::Files> {
-    shipped::FILES.iter().chain(shipped::SCRIPTS).find(|(_, _, weights)| is_of(tune, weights))
+fn shipped(tune: &Tune) -> Option<&'static ShippedAdapter> {
+    ADAPTERS.iter().find(|a| is_of(tune, a.weights))
 }
 
 /// Whether the adapter of a fine-tune is inside the binary.
@@ -194,7 +194,7 @@ pub(super) fn is_shipped(tune: &Tune) -> bool {
 /// What the shipped adapters of the formats probe say of themselves.
 #[cfg(test)]
 pub(super) fn about_shipped() -> Vec<serde_json::Value> {
-    shipped::FILES.iter().map(|(_, _, weights)| Adapter::about(weights)).collect()
+    ADAPTERS.iter().filter(|a| !a.name.contains("-script-")).map(|a| Adapter::about(a.weights)).collect()
 }
 
 fn train(tune: &Tune, dir: &Path, save_every: usize, work: &mut Work<'_, '_>) -> Result<()> {

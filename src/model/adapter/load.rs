@@ -3,6 +3,7 @@
 use super::{Adapter, LowRank, Rules, Settings};
 use crate::error::{Error, Result};
 use crate::model::weights::as_f32;
+use crate::shipped::ShippedAdapter;
 use candle_core::Tensor;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -51,6 +52,14 @@ impl Adapter {
             Error::io("read", path, e)
         })?;
         Adapter::from_bytes(name, &dir.display().to_string(), &config, &weights)
+    }
+
+    /// One that is inside the binary, under a name.
+    ///
+    /// # Errors
+    /// None that are known: it was read when it was put there.
+    pub fn shipped(name: &str, files: &ShippedAdapter) -> Result<Adapter> {
+        Adapter::from_bytes(name, "a shipped adapter", files.config, files.weights)
     }
 
     /// The same from the contents of the two files; `place` is where they are from, for messages.

@@ -1,25 +1,21 @@
 //! The command line that draws the same reply.
 
 use super::arms::Resolved;
-use super::ask::{Arm, Ask};
+use super::ask::Ask;
 use crate::shell::word;
 use crate::text::ASSISTANT;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write as _;
 
-/// For one arm. `typed` is how the model was given to this program, as options; `adapted` whether prompts may say through
-/// which adapter they go.
-pub fn command(ask: &Ask, arm: &Arm, edits: &[Resolved], typed: &str, adapted: bool) -> String {
+/// For one arm. `model` is how its model is given to this program, as options.
+pub fn command(ask: &Ask, edits: &[Resolved], model: &str) -> String {
     let mut line = json!({ "id": ask.item(), "messages": ask.messages });
     if let (Some(speaker), Some(list)) = (&ask.reply_as, line["messages"].as_array_mut()) {
         list.push(json!({ "role": ASSISTANT, "speaker": speaker }));
     }
-    if adapted {
-        line["adapter"] = arm.adapter.as_deref().map_or(Value::Null, Value::from);
-    }
     let mut text = format!("printf '%s\\n' {} > p.jsonl\npersonascope ", word(&line.to_string()));
     text += if edits.is_empty() { "generate" } else { "steer" };
-    text += typed;
+    text += model;
     text += " --prompts p.jsonl";
     for e in edits {
         let _ = write!(

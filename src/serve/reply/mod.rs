@@ -39,10 +39,9 @@ pub fn reply(app: &Arc<App>, ask: &Ask) -> Result<Stream, Problem> {
     let commands: Vec<Value> = ask
         .arms
         .iter()
-        .zip(&arms.resolved)
-        .map(|(arm, edits)| {
-            let adapted = !app.model.adapters.is_empty();
-            let command = command::command(ask, arm, edits, &app.typed, adapted);
+        .zip(arms.resolved.iter().zip(&arms.starts))
+        .map(|(arm, (edits, start))| {
+            let command = command::command(ask, edits, &app.typed.options(start.adapter));
             json!({ "name": arm.name, "adapter": arm.adapter, "command": command, "edits": edits })
         })
         .collect();

@@ -111,14 +111,14 @@ impl Runs {
         })
     }
 
-    /// The newest run that has all these tables: its id, command and the paths of the tables.
-    pub(super) fn newest_with(&self, tables: &[&str]) -> Option<(String, String, Vec<PathBuf>)> {
+    /// The newest run that has all these tables, and the paths of the tables.
+    pub(super) fn newest_with(&self, tables: &[&str]) -> Option<(Run, Vec<PathBuf>)> {
         let has = |run: &&Run| tables.iter().all(|t| run.info.tables.iter().any(|known| known.name == *t));
         self.seen(|seen| {
             let newest = |a: &&Run, b: &&Run| (a.written, &b.info.id).cmp(&(b.written, &a.info.id));
             let run = seen.runs.iter().filter(has).max_by(newest)?;
             let paths = tables.iter().map(|t| run.dir.join(format!("{t}.csv"))).collect();
-            Some((run.info.id.clone(), run.info.command.clone(), paths))
+            Some((run.clone(), paths))
         })
     }
 

@@ -72,6 +72,8 @@ pub struct Run {
     /// When its record was written.
     pub written: SystemTime,
     pub figures: Vec<Figure>,
+    /// Names and hashes of the fine-tunes that it compared.
+    pub fine_tunes: Vec<(String, String)>,
 }
 
 impl Run {
@@ -104,7 +106,9 @@ impl Run {
             vectors: is_file(&dir.join(DIRECTIONS)),
             stem,
         };
-        Some(Run { info, dir: dir.into(), written, figures })
+        let tuned = |t: &Value| text(&t["name"]).zip(text(&t["hash"]));
+        let fine_tunes = record["fine_tunes"].as_array().into_iter().flatten().filter_map(tuned).collect();
+        Some(Run { info, dir: dir.into(), written, figures, fine_tunes })
     }
 }
 
