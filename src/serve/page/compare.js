@@ -77,23 +77,33 @@ async function run(form) {
   }
 }
 
-/** Puts each answer's marks under its name; where no model of the comparison has the adapter's name, a format can be chosen. */
+/** Puts each answer's marks under its name; where the comparison does not know the adapter, a format can be chosen. */
 function mark() {
   if (!marks?.run) return;
   for (const answer of shown) {
     const adapter = answer.node.dataset.adapter;
     answer.node.querySelector(".marks")?.remove();
     if (!adapter) continue;
-    const rows = marksOf(marks.rows, adapter, chosenFormat.get(adapter));
-    const place = el("div", { class: "marks" }, ...rows.map(chips));
+    const known = marks.known[adapter];
+    const rows = marksOf(marks.rows, known?.model, chosenFormat.get(adapter));
+    const place = el("div", { class: "marks" }, ...notes(adapter, known).map((words) => el("p", { class: "quiet" }, words)), ...rows.map(chips));
     if (!rows.length) place.append(chooser(adapter));
     answer.title.after(place);
   }
 }
 
+/** What keeps marks from being those of what answers here. */
+function notes(adapter, known) {
+  const all = [];
+  if (known?.same === false) all.push("Marks of a fine-tune of this name with other weights.");
+  if (known?.same && known.model !== adapter) all.push(`These weights are ${known.model} there.`);
+  if (known && marks.same_base === false) all.push("The base of that comparison is another model.");
+  return all;
+}
+
 function chooser(adapter) {
   const pairs = formats(marks.rows);
-  const select = el("select", { "aria-label": `Marks of which format for ${adapter}` }, el("option", { value: "" }, "no marks under this name: choose a format"), ...pairs.map((f) => el("option", { value: f }, f)));
+  const select = el("select", { "aria-label": `Marks of which format for ${adapter}` }, el("option", { value: "" }, "no marks of it: choose a format"), ...pairs.map((f) => el("option", { value: f }, f)));
   select.addEventListener("change", () => {
     chosenFormat.set(adapter, select.value);
     mark();

@@ -13,9 +13,9 @@ export const INDICES = {
 /** The formats that the rows know, in the order in which they come. */
 export const formats = (rows) => [...new Set(rows.map((r) => r.format).filter(Boolean))];
 
-/** The rows of an adapter: those of its own name, or the pooled ones of a chosen format. */
-export function marksOf(rows, adapter, format) {
-  const own = rows.filter((r) => r.model === adapter);
+/** The rows of a fine-tune, or the pooled ones of a chosen format. */
+export function marksOf(rows, model, format) {
+  const own = rows.filter((r) => r.model === model);
   if (own.length || !format) return own;
   return rows.filter((r) => r.model === "*" && r.format === format);
 }
