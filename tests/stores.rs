@@ -591,12 +591,18 @@ fn a_planted_contrast_is_found_in_an_imported_store_at_its_layer() {
     assert!(svg.contains("kind=evil") && !svg.contains("token counts"));
     // Threads change nothing.
     done(dir.path(), &[&args[..], &["b", "--threads", "1"]].concat());
-    for file in ["layers.csv", "contrast.svg", "directions.safetensors", "run.json"] {
+    for file in ["layers.csv", "contrast.svg", "directions.safetensors"] {
         assert_eq!(
             fs::read(dir.path().join("a").join(file)).unwrap(),
             fs::read(dir.path().join("b").join(file)).unwrap()
         );
     }
+    let record = |d: &str| fs::read(dir.path().join(d).join("run.json")).unwrap();
+    let [mut a, mut b] = ["a", "b"].map(|d| serde_json::from_slice::<serde_json::Value>(&record(d)).unwrap());
+    assert!(a["command_line"].as_str().unwrap().starts_with("personascope analyze store --contrast "), "{a}");
+    assert!(b["command_line"].as_str().unwrap().ends_with(" b --threads 1"), "{b}");
+    (a["command_line"], b["command_line"]) = (serde_json::Value::Null, serde_json::Value::Null);
+    assert_eq!(a, b);
 }
 
 #[test]
