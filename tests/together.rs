@@ -1,14 +1,18 @@
-//! A model and many adapters of it as rows of one batch, against a pass for each.
+//! What comes together in one batch: a model and many adapters of it, against a pass for each; prompts in pieces between
+//! the steps of others.
 
 mod common;
 
-use common::{Keep, Matrix, every_site, fixtures, model, random_tokens, worst};
+use common::{Keep, Matrix, every_site, fixtures, model, random_tokens, unit_vector, worst};
 use personascope::axes::{Point, Site};
 use personascope::model::adapter::Settings;
 use personascope::model::adapter::Targets;
 use personascope::model::generate::{Settings as Drawing, Start, generate};
 use personascope::model::sample::Sampling;
-use personascope::model::{Adapter, Example, Head, Hooks, Model, Rows, forward};
+use personascope::model::{
+    Adapter, Along, Batch, Did, Edit, Example, Head, Hooks, Kernels, Model, Opening, Positions, Receipt, Rewrite, Rows,
+    Source, forward,
+};
 use personascope::rng::stream;
 use personascope::score::{Under, likelihoods_under};
 use rand::Rng;
@@ -205,4 +209,67 @@ fn what_adapters_write_is_what_they_add_to_the_stream_in_every_architecture() {
         seen += 1;
     }
     assert!(seen >= 15 && fixtures().is_dir(), "{seen} fixtures");
+}
+
+/// A prompt of these tokens, under some edits.
+fn long(m: &Model, name: &str, n: usize, edits: &[usize]) -> Start {
+    let tokens = random_tokens(m, n, n as u64);
+    Start { id: name.into(), tokens, seed: 5, adapter: None, edits: edits.to_vec() }
+}
+
+/// What became of some starts: their replies, and what each edit did to each, counted from the first of them.
+type Became = (Vec<Vec<u32>>, Vec<Did>);
+
+fn became((replies, receipts): (Vec<Vec<u32>>, Vec<Receipt>), first: usize) -> Became {
+    let did = receipts.iter().enumerate().flat_map(|(e, r)| Did::of(e, r));
+    (replies, did.map(|d| Did { item: d.item - first, ..d }).collect())
+}
+
+#[test]
+fn prompts_that_are_read_in_pieces_between_others_steps_have_the_replies_that_they_have_alone() {
+    let portable = Opening { kernels: Kernels::Portable, ..Opening::default() };
+    let models = [Opening::default(), portable].map(|o| Model::open(&Source::toyworld(), o).unwrap().0);
+    for m in &models {
+        let unit = |seed| unit_vector(m.lm.dims().d_model, seed);
+        let everywhere = Along::new(Site::post(1), &unit(1), Rewrite::Shift(2.0), Positions::All).unwrap();
+        let behind = Along::new(Site::post(2), &unit(2), Rewrite::Pin(1.5), Positions::LastPromptOn).unwrap();
+        let edits: [&dyn Edit; 2] = [&everywhere, &behind];
+        // Three pieces and a little; exactly one; one more than one; a single token. Equal prompts share what they can.
+        let arms = [vec![], vec![0], vec![1], vec![0, 1], vec![1]].map(|e| long(m, "a", 390, &e));
+        let parties: [Vec<Start>; 3] = [
+            arms.to_vec(),
+            vec![long(m, "b", 128, &[1]), long(m, "c", 129, &[]), long(m, "d", 300, &[0])],
+            vec![long(m, "e", 1, &[0])],
+        ];
+        let sampling = Sampling::new(if m.kernels == Kernels::Own { 1.0 } else { 0.0 }, 1.0).unwrap();
+        let drawing = Drawing { max_new_tokens: 24, sampling, stops: vec![] };
+        let alone = parties.each_ref().map(|p| became(generate(&*m.lm, &[], p, &edits, &drawing).unwrap(), 0));
+        let mut batch = Batch::new(&*m.lm, &m.adapters);
+        let own = || edits.iter().map(|e| Box::new(*e) as Box<dyn Edit>).collect::<Vec<_>>();
+        let firsts = parties.each_ref().map(|p| batch.enter(p.clone(), own(), drawing.clone()).unwrap().start);
+        let mut passes = [0; 3];
+        let mut waiting = vec![0, 1, 2];
+        while !batch.is_idle() {
+            waiting.retain(|p| {
+                passes[*p] += 1;
+                !batch.read(firsts[*p], None).unwrap()
+            });
+            batch.step(None).unwrap();
+        }
+        assert!(passes[0] > 8 && passes[2] == 1, "{passes:?}");
+        for ((first, alone), n) in firsts.into_iter().zip(alone).zip(0..) {
+            let (replies, did) = became(batch.dismiss(first), first);
+            assert_eq!(replies, alone.0, "party {n}");
+            assert_eq!(did.len(), alone.1.len());
+            for (a, b) in did.iter().zip(&alone.1) {
+                match m.kernels {
+                    Kernels::Own => assert_eq!(a, b, "party {n}"),
+                    _ => {
+                        assert_eq!((a.item, a.edit, a.rows, a.changed), (b.item, b.edit, b.rows, b.changed));
+                        assert!((a.before.mean - b.before.mean).abs() < 1e-4);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -65,8 +65,6 @@ pub struct App {
     warnings: Vec<String>,
     /// What is being made ready.
     stage: Mutex<Option<(String, usize, usize)>>,
-    /// Whether the library has the vectors of persona space.
-    taken: Mutex<bool>,
 }
 
 /// The id of a vector, and its unit vectors by site.
@@ -91,23 +89,9 @@ impl App {
         let questions = cards::questions(&model);
         let space = Space::new(&model, &cards, &questions, setup.roles.as_deref())?;
         let worker = Worker::start(model.clone(), setup.threads);
-        let (calibration, typed, stage, taken) =
-            (Calibration::default(), setup.typed, Mutex::default(), Mutex::default());
-        let app = App {
-            model,
-            worker,
-            library,
-            runs,
-            space,
-            calibration,
-            cards,
-            questions,
-            sites,
-            typed,
-            warnings,
-            stage,
-            taken,
-        };
+        let (calibration, typed, stage) = (Calibration::default(), setup.typed, Mutex::default());
+        let app =
+            App { model, worker, library, runs, space, calibration, cards, questions, sites, typed, warnings, stage };
         let app = Arc::new(app);
         let ready = app.clone();
         std::thread::spawn(move || ready.prepare());
@@ -122,21 +106,9 @@ impl App {
         let tell = |stage: &str, done: usize, of: usize| {
             self.at(Some((format!("persona space: {stage}"), done, of)));
         };
-        if self.space.compute_base(&self.worker, &self.sites, &tell).is_ok() {
-            self.take_up();
-            self.space.compute_adapters(&self.worker, &tell);
-        }
+        let share = |vectors| self.library.put(space::SOURCE, vectors);
+        let _ = self.space.compute(&self.worker, &self.sites, &tell, &share);
         self.at(None);
-    }
-
-    /// Puts the vectors of persona space among the others, once there are any.
-    fn take_up(&self) {
-        let mut taken = self.taken.lock().unwrap_or_else(|e| e.into_inner());
-        if !*taken {
-            let all = self.space.vectors();
-            *taken = !all.is_empty();
-            all.into_iter().for_each(|(source, vectors)| self.library.put(&source, vectors));
-        }
     }
 
     fn at(&self, stage: Option<(String, usize, usize)>) {
@@ -252,12 +224,7 @@ impl App {
     /// # Errors
     /// A site that it was not computed at; why there is none.
     pub fn space(&self, site: Option<&str>) -> Result<Result<SpacePage, Progress>, Problem> {
-        let page = self.space.page(site)?;
-        // The base is there before its adapters are, and whoever has seen it looks for its vectors next.
-        if page.is_ok() {
-            self.take_up();
-        }
-        Ok(page)
+        self.space.page(site)
     }
 
     /// A role, through an adapter or none.

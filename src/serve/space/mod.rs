@@ -22,6 +22,7 @@ use super::library::default_site;
 use crate::axes::Site;
 use crate::error::{Error, Result, nearest};
 use crate::model::Model;
+use crate::vectors::Vector;
 use cast::Cast;
 use compute::{Heard, hear};
 use ndarray::Array2;
@@ -106,40 +107,26 @@ impl Space {
         Ok(Space { cast: Cast::of(model, cards, questions, roles)?, of, state: RwLock::new(State::Under(waiting)) })
     }
 
-    /// [`Space::compute_base`], and then [`Space::compute_adapters`].
+    /// Asks everybody, the model as it is, and places them at `sites`; of more than twelve sites some between the first and
+    /// the last are taken. Behind that there is a map, and `share` has its vectors. Then asks everybody through each adapter
+    /// of the model, and places them on the axes of the base; each can be looked at as soon as it is there. An adapter that
+    /// fails is a warning of the map. `tell` hears how far it is.
     ///
     /// # Errors
-    /// As the first.
-    pub fn compute(&self, asks: &dyn Asks, sites: &[Site], tell: Tell<'_>) -> Result<()> {
-        self.compute_base(asks, sites, tell)?;
-        self.compute_adapters(asks, tell);
-        Ok(())
-    }
-
-    /// Asks everybody, the model as it is, and places them at `sites`; of more than twelve sites some between the first and the
-    /// last are taken. `tell` hears how far it is. Behind it there is a map, and vectors.
-    ///
-    /// # Errors
-    /// What the model refuses; fewer than three roles, roles that do not differ. It is told to whoever asks for the space,
+    /// What the base refuses; fewer than three roles, roles that do not differ. It is told to whoever asks for the space,
     /// too.
-    pub fn compute_base(&self, asks: &dyn Asks, sites: &[Site], tell: Tell<'_>) -> Result<()> {
+    pub fn compute(&self, asks: &dyn Asks, sites: &[Site], tell: Tell<'_>, share: &dyn Fn(Vec<Vector>)) -> Result<()> {
         let told = |stage: &str, done: usize, of: usize| {
             self.set(State::Under(Progress { ready: false, stage: stage.into(), done, of }));
             tell(stage, done, of);
         };
-        let found = self.base(asks, &spread(sites, self.of.n_layers), &told).inspect_err(|e| {
+        let mut found = self.base(asks, &spread(sites, self.of.n_layers), &told).inspect_err(|e| {
             let problem = Problem { status: 422, what: e.to_string(), hint: e.hint() };
             self.set(State::Failed(problem));
         })?;
-        self.set(State::Ready(Arc::new(found)));
-        Ok(())
-    }
-
-    /// Asks everybody through each adapter of the model, and places them on the axes of the base; each can be looked at as
-    /// soon as it is there. One that fails is a warning of the map.
-    pub fn compute_adapters(&self, asks: &dyn Asks, tell: Tell<'_>) {
-        let Ok(Ok(found)) = self.ready() else { return };
-        let mut found = Found::clone(&found);
+        // Whoever sees the map looks for its vectors next.
+        share(self.vectors(&found));
+        self.set(State::Ready(Arc::new(found.clone())));
         let sites: Vec<Site> = found.layers.iter().map(|l| l.site).collect();
         for (i, adapter) in asks.model().adapters.iter().enumerate() {
             match hear(asks, &self.cast, Some(i), &sites, tell) {
@@ -148,6 +135,7 @@ impl Space {
             }
             self.set(State::Ready(Arc::new(found.clone())));
         }
+        Ok(())
     }
 
     fn base(&self, asks: &dyn Asks, sites: &[Site], tell: Tell<'_>) -> Result<Found> {

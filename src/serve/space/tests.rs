@@ -19,19 +19,24 @@ fn sites(model: &Model) -> Vec<Site> {
 }
 
 /// The space of the embedded model. Computed once: it takes a second or two.
-fn embedded() -> &'static (Model, Space) {
-    static SPACE: OnceLock<(Model, Space)> = OnceLock::new();
+fn embedded() -> &'static (Model, Space, Vec<Vector>) {
+    static SPACE: OnceLock<(Model, Space, Vec<Vector>)> = OnceLock::new();
     SPACE.get_or_init(|| {
         let model = Model::load(&Source::toyworld()).unwrap();
         let space = Space::new(&model, &[], &[], None).unwrap();
         assert!(matches!(space.page(None), Ok(Err(Progress { ready: false, .. }))));
-        assert!(space.vectors().is_empty() && space.difference("Bodek", None).is_err());
+        assert!(space.difference("Bodek", None).is_err());
         let heard = Mutex::new(Vec::new());
         let tell = |stage: &str, done: usize, of: usize| heard.lock().unwrap().push((stage.to_string(), done, of));
-        space.compute(&Alone(&model), &sites(&model), &tell).unwrap();
+        let shared = Mutex::new(Vec::new());
+        let share = |vectors| {
+            assert!(matches!(space.page(None), Ok(Err(_))), "they are there before the map is");
+            shared.lock().unwrap().extend(vectors);
+        };
+        space.compute(&Alone(&model), &sites(&model), &tell, &share).unwrap();
         let heard = heard.into_inner().unwrap();
         assert!(heard.iter().any(|(s, d, of)| s == "replies" && *d > 0 && *of == 740), "{heard:?}");
-        (model, space)
+        (model, space, shared.into_inner().unwrap())
     })
 }
 
@@ -85,13 +90,11 @@ fn the_map_is_that_of_the_shipped_probe() {
 
 #[test]
 fn vectors_and_neighbours_are_those_of_the_shipped_probe() {
-    let (model, space) = embedded();
-    let all = space.vectors();
-    assert_eq!((all.len(), all[0].0.as_str()), (1, SOURCE));
+    let (model, space, all) = embedded();
     let path = format!("{}/notebooks-data/persona_map/directions.safetensors", env!("CARGO_MANIFEST_DIR"));
     let shipped = crate::vectors::read(Path::new(&path), None, Default::default()).unwrap().vectors;
     for theirs in &shipped {
-        let ours = all[0].1.iter().find(|v| v.site == theirs.site && v.name == "assistant axis").unwrap();
+        let ours = all.iter().find(|v| v.site == theirs.site && v.name == "assistant axis").unwrap();
         let cosine: f64 = ours.unit.iter().zip(&theirs.unit).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         assert!(cosine > 1.0 - 1e-6, "{}: {cosine}", theirs.site);
         close(ours.raw_norm, theirs.raw_norm, 1e-4, "length");
@@ -126,7 +129,7 @@ fn vectors_and_neighbours_are_those_of_the_shipped_probe() {
 
 #[test]
 fn a_conversation_lies_where_the_same_replies_lie_as_a_role() {
-    let (model, space) = embedded();
+    let (model, space, _) = embedded();
     let name = page(None).roles[3].name.clone();
     let role = space.role(&name, None).unwrap();
     assert_eq!((role.system.as_str(), role.prompts.len(), role.replies.len()), (&*format!("You are {name}."), 10, 10));
@@ -170,7 +173,7 @@ fn a_conversation_lies_where_the_same_replies_lie_as_a_role() {
 
 #[test]
 fn the_nearest_member_to_a_mean_is_the_one_it_is_of() {
-    let (_, space) = embedded();
+    let (_, space, _) = embedded();
     let found = space.ready().unwrap().unwrap();
     let layer = found.layer(None, 4).unwrap();
     for m in [0, 17, 64] {
@@ -181,7 +184,7 @@ fn the_nearest_member_to_a_mean_is_the_one_it_is_of() {
 
 #[test]
 fn the_way_from_one_role_to_another_is_saved_with_where_it_comes_from() {
-    let (model, space) = embedded();
+    let (model, space, all) = embedded();
     let tmp = tempfile::tempdir().unwrap();
     let (library, _) = Library::open(model, &[], tmp.path());
     let here = page(None);
@@ -207,9 +210,7 @@ fn the_way_from_one_role_to_another_is_saved_with_where_it_comes_from() {
     assert!(e.status == 422 && e.what.contains("against itself"), "{e:?}");
     let e = library.save(&ask("nobody", Some("nobody")), space).unwrap_err();
     assert!(e.status == 422 && e.what.contains("no role `nobody`"), "{e:?}");
-    for (source, vectors) in space.vectors() {
-        library.put(&source, vectors);
-    }
+    library.put(SOURCE, all.clone());
     let axis = library.info(AXIS).unwrap();
     assert_eq!((axis.site, axis.sites.len(), axis.warnings.len()), (Site::post(2), 5, 0));
     let again = serde_json::json!({ "file": "axis", "name": "axis", "what": { "vector": AXIS } });
@@ -242,7 +243,7 @@ fn a_prompt_file_gives_roles_and_adapters_lie_in_the_space_of_the_base() {
         }
     }
     let space = Space::new(&model, &[], &[], Some(file.path())).unwrap();
-    space.compute(&Alone(&model), &sites(&model), &|_, _, _| {}).unwrap();
+    space.compute(&Alone(&model), &sites(&model), &|_, _, _| {}, &|_| {}).unwrap();
     let here = space.page(None).unwrap().unwrap();
     let names: Vec<&str> = here.roles.iter().map(|r| r.name.as_str()).collect();
     assert_eq!((names, here.default.name.as_str()), (vec!["Ana", "Bo", "Cy", "Dee"], "the assistant"));
@@ -273,7 +274,7 @@ fn too_few_roles_are_a_problem_that_is_told() {
         cast: Cast::of_cards(&model, &cards[..2], &asked).unwrap(),
         ..Space::new(&model, &[], &[], None).unwrap()
     };
-    let e = space.compute(&Alone(&model), &sites(&model), &|_, _, _| {}).unwrap_err();
+    let e = space.compute(&Alone(&model), &sites(&model), &|_, _, _| {}, &|_| {}).unwrap_err();
     assert!(e.to_string().contains("2 roles are too few"), "{e}");
     assert_eq!(space.page(None).unwrap_err().status, 422);
     // Cards are roles where there is nothing else.
@@ -281,7 +282,7 @@ fn too_few_roles_are_a_problem_that_is_told() {
         cast: Cast::of_cards(&model, &cards[..5], &asked).unwrap(),
         ..Space::new(&model, &[], &[], None).unwrap()
     };
-    space.compute(&Alone(&model), &[Site::post(2)], &|_, _, _| {}).unwrap();
+    space.compute(&Alone(&model), &[Site::post(2)], &|_, _, _| {}, &|_| {}).unwrap();
     let here = space.page(Some("")).unwrap().unwrap();
     assert_eq!((here.roles.len(), here.roles[0].name.as_str()), (5, cards[0].name.as_str()));
     let mut file = tempfile::NamedTempFile::new().unwrap();

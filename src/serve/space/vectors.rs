@@ -1,27 +1,26 @@
 //! Directions of persona space, as vectors to read along and to push with.
 
 use super::place::{AXIS_NAME, Layer, Line};
-use super::{Found, SOURCE, Space};
+use super::{Found, Space};
 use crate::axes::Pick;
 use crate::error::Result;
 use crate::serve::Problem;
 use crate::vectors::{About, Vector};
 
 impl Space {
-    /// The assistant axis and the leading components at every site, by the source that they are of.
-    pub fn vectors(&self) -> Vec<(String, Vec<Vector>)> {
-        let Ok(Ok(found)) = self.ready() else { return vec![] };
+    /// The assistant axis and the leading components at every site.
+    pub(super) fn vectors(&self, found: &Found) -> Vec<Vector> {
         let of = |layer: &Layer| {
             let lines = layer.axes.iter().filter_map(|line| {
                 let raw = &line.unit * line.length;
                 let name = if line.name == AXIS_NAME { "assistant axis" } else { &line.name };
                 let (positive, negative, origin) = self.words(layer, line);
-                let about = About { positive, negative, origin, ..self.about(&found, None) };
+                let about = About { positive, negative, origin, ..self.about(found, None) };
                 Vector::new(layer.site, name, &raw.to_vec(), about).ok()
             });
             lines.collect::<Vec<Vector>>()
         };
-        vec![(SOURCE.into(), found.layers.iter().flat_map(of).collect())]
+        found.layers.iter().flat_map(of).collect()
     }
 
     /// The displacement from a role (or the default assistant) to a role, at every site.
