@@ -6,7 +6,7 @@ use crate::serve::app::{App, Setup, Typed};
 use crate::serve::http::{self, Access};
 use crate::shell::word;
 use crate::shipped::TOYWORLD;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
@@ -135,12 +135,10 @@ fn listen(host: &str, port: u16, allow_remote: bool) -> Result<TcpListener> {
 
 /// 128 bits of the system's randomness, in hexadecimal.
 fn random_token() -> Result<String> {
-    const SOURCE: &str = "/dev/urandom";
     let mut bytes = [0; 16];
-    let read = std::fs::File::open(SOURCE).and_then(|mut f| f.read_exact(&mut bytes));
-    read.map_err(|e| {
+    getrandom::fill(&mut bytes).map_err(|e| {
         let hint = "give a token of your own with --token: 16 letters or more that nobody can guess";
-        Error::refused(format!("no random numbers for a token: {SOURCE}: {e}"), hint)
+        Error::refused(format!("the system gives no random numbers for a token: {e}"), hint)
     })?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
