@@ -1,17 +1,19 @@
 //! What comes together in one batch: a model and many adapters of it, against a pass for each; prompts in pieces between
-//! the steps of others.
+//! the steps of others; conversations that go on.
 
 mod common;
 
-use common::{Keep, Matrix, every_site, fixtures, model, random_tokens, unit_vector, worst};
+use candle_core::Tensor;
+use common::{Keep, Matrix, checkpoints, every_site, fixtures, model, random_tokens, unit_vector, worst};
 use personascope::axes::{Point, Site};
+use personascope::error::Result;
 use personascope::model::adapter::Settings;
 use personascope::model::adapter::Targets;
 use personascope::model::generate::{Settings as Drawing, Start, generate};
 use personascope::model::sample::Sampling;
 use personascope::model::{
-    Adapter, Along, Batch, Did, Edit, Example, Head, Hooks, Kernels, Model, Opening, Positions, Receipt, Rewrite, Rows,
-    Source, forward,
+    Adapter, Along, At, Batch, Did, Edit, Example, Follow, Head, Hooks, Kernels, Model, Next, Opening, Positions,
+    Receipt, Rewrite, Rows, Source, Tap, forward,
 };
 use personascope::rng::stream;
 use personascope::score::{Under, likelihoods_under};
@@ -272,4 +274,130 @@ fn prompts_that_are_read_in_pieces_between_others_steps_have_the_replies_that_th
             }
         }
     }
+}
+
+/// What a batch showed: the last residual stream by start and position.
+#[derive(Default)]
+struct Watch {
+    site: Option<Site>,
+    seen: BTreeMap<(usize, usize), Vec<f32>>,
+    /// Rows that went through the model.
+    read: usize,
+    /// Whether rows of a start that has left will do.
+    takes: bool,
+}
+
+impl Tap for Watch {
+    fn wants(&self, site: Site) -> bool {
+        Some(site) == self.site
+    }
+
+    fn see(&mut self, at: At, x: &Tensor) -> Result<Next> {
+        let x = x.to_vec2::<f32>()?;
+        for example in at.rows.examples() {
+            for row in example.rows.clone() {
+                self.seen.insert((example.index, example.pos(row)), x[row].clone());
+                self.read += 1;
+            }
+        }
+        Ok(Next::Go)
+    }
+}
+
+impl Watch {
+    fn copy(&mut self, from: usize, to: usize, rows: usize) {
+        let rows: Vec<_> =
+            self.seen.range((from, 0)..(from, rows)).map(|((_, pos), x)| ((to, *pos), x.clone())).collect();
+        self.seen.extend(rows);
+    }
+
+    fn of(&self, index: usize) -> Vec<&Vec<f32>> {
+        self.seen.range((index, 0)..(index + 1, 0)).map(|(_, x)| x).collect()
+    }
+}
+
+impl Follow for Watch {
+    fn forked(&mut self, pairs: &[(usize, usize)]) {
+        pairs.iter().for_each(|(from, to)| self.copy(*from, *to, usize::MAX));
+    }
+
+    fn goes_on(&mut self, from: usize, to: usize, rows: usize) -> bool {
+        if self.takes {
+            self.copy(from, to, rows);
+        }
+        self.takes
+    }
+}
+
+/// Draws all replies of some starts; the index of the first.
+fn drawn<'m>(
+    batch: &mut Batch<'m>,
+    starts: &[Start],
+    edits: &[&'m dyn Edit],
+    drawing: &Drawing,
+    watch: &mut Watch,
+) -> (usize, Vec<Vec<u32>>) {
+    let own = edits.iter().map(|e| Box::new(*e) as Box<dyn Edit>).collect();
+    let first = batch.enter(starts.to_vec(), own, drawing.clone()).unwrap().start;
+    batch.keep(first);
+    while !batch.read(first, Some(watch)).unwrap() {}
+    while !batch.is_idle() {
+        batch.step(Some(watch)).unwrap();
+    }
+    (first, batch.dismiss(first).0)
+}
+
+#[test]
+fn a_conversation_that_goes_on_reads_only_what_is_new_and_gives_what_it_gives_when_read_anew() {
+    let mut models = vec![shipped()];
+    models.extend(checkpoints().iter().map(|(name, _)| model(name)));
+    for m in &models {
+        let (layer, width) = (m.lm.dims().n_layers - 1, m.lm.dims().d_model);
+        let of = |on| Along::new(Site::post(layer), &unit_vector(width, 1), Rewrite::Shift(2.0), on).unwrap();
+        let (everywhere, reply) = (of(Positions::All), of(Positions::LastPromptOn));
+        let edits: [&dyn Edit; 2] = [&everywhere, &reply];
+        let drawing = Drawing { max_new_tokens: 9, sampling: Sampling::new(1.0, 1.0).unwrap(), stops: vec![] };
+        let renewed = m.lm.positions_change_at().is_some();
+        for adapter in [None, Some(3)].into_iter().filter(|a| a.is_none_or(|a| a < m.adapters.len())) {
+            let mut batch = Batch::new(&*m.lm, &m.adapters).keeping(4096);
+            let watching = || Watch { site: Some(Site::post(layer)), takes: true, ..Watch::default() };
+            let mut watch = watching();
+            let mut said = random_tokens(m, 41, 3);
+            for turn in 0..3 {
+                let arm = |edits: &[usize]| Start {
+                    id: format!("talk/{turn}"),
+                    tokens: said.clone(),
+                    seed: 5,
+                    adapter,
+                    edits: edits.to_vec(),
+                };
+                let arms = [arm(&[]), arm(&[1]), arm(&[0])];
+                let (before, mut anew) = (watch.read, watching());
+                let (first, replies) = drawn(&mut batch, &arms, &edits, &drawing, &mut watch);
+                let mut fresh = Batch::new(&*m.lm, &m.adapters);
+                assert_eq!(drawn(&mut fresh, &arms, &edits, &drawing, &mut anew), (0, replies.clone()), "turn {turn}");
+                for arm in 0..3 {
+                    assert_eq!(watch.of(first + arm).len(), said.len() + 9);
+                    assert!(watch.of(first + arm) == anew.of(arm), "turn {turn} arm {arm}");
+                }
+                // Two arms have 13 tokens that are new; the arm whose whole prompt is edited is read anew.
+                let spared = anew.read - (watch.read - before);
+                let known = if turn == 0 || renewed { 0 } else { said.len() - 13 };
+                assert_eq!(spared, 2 * known, "turn {turn}");
+                said = [&said[..], &replies[0], &random_tokens(m, 13, 7 + turn)].concat();
+            }
+            // Nobody takes what was not watched as it should be, and another model's rows are another's.
+            let (read, alone) = (watch.read, Start { id: "x".into(), tokens: said, seed: 5, adapter, edits: vec![] });
+            let other = Start { adapter: adapter.map_or(m.adapters.len().checked_sub(1), |_| None), ..alone.clone() };
+            watch.takes = false;
+            drawn(&mut batch, std::slice::from_ref(&alone), &[], &drawing, &mut watch);
+            assert_eq!(watch.read - read, alone.tokens.len() + 9);
+            if other.adapter != adapter {
+                watch.takes = true;
+                drawn(&mut batch, &[other], &[], &drawing, &mut watch);
+                assert_eq!(watch.read - read, 2 * (alone.tokens.len() + 9));
+            }
+        }
+    }
+    assert!(models.len() > 10);
 }

@@ -4,10 +4,12 @@
 
 use super::adapter::Adapter;
 use super::generate::{Settings, Start, fits};
+use super::kept::Kept;
 use super::kernels::portable::{self, Largest};
 use super::pass::{Edit, Hooks, Tap};
 use super::prefill::{On, Prefill, example};
 use super::receipt::{Did, Receipt};
+use super::rewriting::first_edited;
 use super::rows::{Example, Rows};
 use super::{Cache, Head, Lm, forward};
 use crate::error::Result;
@@ -20,6 +22,9 @@ use std::ops::Range;
 pub trait Follow: Tap {
     /// Examples whose rows so far are those of another one, as (from, to): they were computed once for both.
     fn forked(&mut self, pairs: &[(usize, usize)]);
+    /// Whether the first `rows` rows of a start that has left can stand for those of another one. Where they do, they
+    /// are not shown again.
+    fn goes_on(&mut self, from: usize, to: usize, rows: usize) -> bool;
 }
 
 /// Why a reply is at its end.
@@ -46,6 +51,7 @@ pub struct Batch<'m> {
     lm: &'m dyn Lm,
     adapters: &'m [Adapter],
     cache: Cache,
+    kept: Kept,
     parties: Vec<Party<'m>>,
     /// Logits that wait for a draw, `[start, d_vocab]`, and the starts.
     logits: Vec<(Tensor, Vec<usize>)>,
@@ -63,6 +69,8 @@ struct Party<'m> {
     replies: Vec<Vec<u32>>,
     state: Vec<State>,
     receipts: Vec<Receipt>,
+    /// Whether what was read of them is kept when they leave.
+    keeps: bool,
     /// Until the prompts are read.
     prefill: Option<Prefill>,
 }
@@ -88,7 +96,28 @@ impl<'m> Batch<'m> {
     /// An empty batch.
     pub fn new(lm: &'m dyn Lm, adapters: &'m [Adapter]) -> Batch<'m> {
         let cache = Cache::new(lm.dims().n_layers);
-        Batch { lm, adapters, cache, parties: vec![], logits: vec![], next: 0, largest: None }
+        let (kept, parties, logits) = (Kept::default(), vec![], vec![]);
+        Batch { lm, adapters, cache, kept, parties, logits, next: 0, largest: None }
+    }
+
+    /// With room for `tokens` of conversations that go on, see [`Batch::keep`].
+    pub fn keeping(self, tokens: usize) -> Batch<'m> {
+        // Where all positions change with the length, nothing that was read is of use later.
+        let room = if self.lm.positions_change_at().is_some() { 0 } else { tokens };
+        Batch { kept: Kept::new(room), ..self }
+    }
+
+    /// When the starts that came with this one leave, what was read of them before the first edited position stays, prompt
+    /// and reply, for prompts that begin alike. What was used last is kept longest.
+    pub fn keep(&mut self, index: usize) {
+        if let Some((p, _)) = self.at(index) {
+            self.parties[p].keeps = true;
+        }
+    }
+
+    /// Whether a start is here, or what was read of it.
+    pub fn knows(&self, index: usize) -> bool {
+        self.at(index).is_some() || self.kept.holds(index)
     }
 
     /// Takes starts in and reads their prompts at once, as [`Batch::enter`] and [`Batch::read`] do piece by piece.
@@ -103,7 +132,7 @@ impl<'m> Batch<'m> {
         follow: Option<&mut dyn Follow>,
     ) -> Result<Range<usize>> {
         let indices = self.enter(starts, edits, settings)?;
-        self.reading(indices.start, |prefill, on, cache| prefill.whole(on, cache, follow))?;
+        self.reading(indices.start, follow, Prefill::whole)?;
         Ok(indices)
     }
 
@@ -128,7 +157,8 @@ impl<'m> Batch<'m> {
         let rngs = starts.iter().map(|s| stream(s.seed, &format!("sample {}", s.id))).collect();
         let state = vec![if idle { State::Gone } else { State::Coming }; n];
         let (replies, receipts) = (vec![vec![]; n], vec![Receipt::default(); edits.len()]);
-        let mut party = Party { first, starts, edits, settings, rngs, replies, state, receipts, prefill: None };
+        let (keeps, prefill) = (false, None);
+        let mut party = Party { first, starts, edits, settings, rngs, replies, state, receipts, keeps, prefill };
         if !idle {
             let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
             let on = On { lm: self.lm, adapters: self.adapters, starts: &party.starts, edits: &edits };
@@ -144,20 +174,25 @@ impl<'m> Batch<'m> {
     /// # Errors
     /// A failed pass. Then they are out.
     pub fn read(&mut self, index: usize, follow: Option<&mut dyn Follow>) -> Result<bool> {
-        self.reading(index, |prefill, on, cache| prefill.piece(on, cache, follow))
+        self.reading(index, follow, Prefill::piece)
     }
 
     fn reading(
         &mut self,
         index: usize,
-        read: impl FnOnce(&mut Prefill, &On, &mut Cache) -> Result<()>,
+        mut follow: Option<&mut dyn Follow>,
+        read: impl FnOnce(&mut Prefill, &On, &mut Cache, Option<&mut dyn Follow>) -> Result<()>,
     ) -> Result<bool> {
         let Some((p, _)) = self.at(index) else { return Ok(true) };
         let party = &mut self.parties[p];
         let Some(mut prefill) = party.prefill.take() else { return Ok(true) };
         let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
         let on = On { lm: self.lm, adapters: self.adapters, starts: &party.starts, edits: &edits };
-        let done = read(&mut prefill, &on, &mut self.cache).and_then(|()| match prefill.over() {
+        if prefill.untouched() {
+            let follow = follow.as_mut().map(|f| &mut **f as &mut dyn Follow);
+            prefill.recall(&on, &mut self.kept, &mut self.cache, follow);
+        }
+        let done = read(&mut prefill, &on, &mut self.cache, follow).and_then(|()| match prefill.over() {
             true => Ok(Some(prefill.finish()?)),
             false => {
                 party.prefill = Some(prefill);
@@ -326,9 +361,24 @@ impl<'m> Batch<'m> {
     /// Lets a start go, whatever it was doing.
     pub fn leave(&mut self, index: usize) {
         if let Some((p, s)) = self.at(index) {
-            self.parties[p].state[s] = State::Gone;
-            self.cache.drop_example(index);
+            if std::mem::replace(&mut self.parties[p].state[s], State::Gone) != State::Gone {
+                self.put_away(p, s);
+            }
         }
+    }
+
+    /// Keeps or drops what was read of a start that leaves.
+    fn put_away(&mut self, p: usize, s: usize) {
+        let party = &self.parties[p];
+        let index = party.first + s;
+        if !party.keeps {
+            return self.cache.drop_example(index);
+        }
+        let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
+        let rows = self.cache.rows_of(index).min(first_edited(&edits, &example(party.first, &party.starts, s, 0)));
+        let start = &party.starts[s];
+        let tokens: Vec<u32> = start.tokens.iter().chain(&party.replies[s]).copied().take(rows).collect();
+        self.kept.add(index, start.adapter, tokens).into_iter().for_each(|i| self.cache.drop_example(i));
     }
 
     /// What each edit did to a start so far; `edit` counts in the edits that it came with.
@@ -344,8 +394,9 @@ impl<'m> Batch<'m> {
     /// Forgets the starts that came with this one, and gives their replies and the receipts of their edits.
     pub fn dismiss(&mut self, index: usize) -> (Vec<Vec<u32>>, Vec<Receipt>) {
         let Some((p, _)) = self.at(index) else { return Default::default() };
+        let first = self.parties[p].first;
+        (first..first + self.parties[p].starts.len()).for_each(|i| self.leave(i));
         let party = self.parties.remove(p);
-        (party.first..party.first + party.starts.len()).for_each(|i| self.cache.drop_example(i));
         for (_, indices) in &mut self.logits {
             // Draws are by rows, so a place stays; an index that nobody has is skipped.
             indices.iter_mut().filter(|i| (party.first..party.first + party.starts.len()).contains(i)).for_each(|i| {

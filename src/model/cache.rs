@@ -78,6 +78,25 @@ impl Cache {
         Ok(())
     }
 
+    /// How many rows an example holds, where they can be gone on from: not with kernels that are tensor operations, whose
+    /// slots cost in every pass; and none after a pass that failed half-way.
+    pub(super) fn rows_of(&self, index: usize) -> usize {
+        let Held::Heads(layers) = &self.held else { return 0 };
+        let of = |held: &HashMap<usize, Vec<HeadCache<f32>>>| held.get(&index)?.first().map(HeadCache::len);
+        let rows = layers.first().and_then(of).unwrap_or(0);
+        if layers.iter().all(|held| of(held) == Some(rows)) { rows } else { 0 }
+    }
+
+    /// Lets an example begin with the first `rows` rows of another one.
+    pub(super) fn begin(&mut self, index: usize, from: usize, rows: usize) {
+        let Held::Heads(layers) = &mut self.held else { return };
+        for held in layers {
+            let Some(heads) = held.get(&from) else { continue };
+            let heads = heads.iter().map(|head| head.beginning(rows)).collect();
+            held.insert(index, heads);
+        }
+    }
+
     /// Forgets an example that has finished.
     pub fn drop_example(&mut self, index: usize) {
         match &mut self.held {

@@ -7,6 +7,7 @@
 use super::adapter::Adapter;
 use super::batch::Follow;
 use super::generate::Start;
+use super::kept::Kept;
 use super::pass::{Edit, Hooks};
 use super::receipt::{Receipt, Touched};
 use super::rewriting::first_edited;
@@ -67,6 +68,20 @@ impl Prefill {
         Prefill { first, cuts, heads, tails, stage: Stage::Heads, at, logits: vec![], receipts }
     }
 
+    /// Begins prompts with what is kept of conversations that they go on from. Before anything is read.
+    pub fn recall(&mut self, on: &On, kept: &mut Kept, cache: &mut Cache, mut follow: Option<&mut dyn Follow>) {
+        for (l, leader) in self.heads.leaders.iter().enumerate() {
+            let (start, index) = (&on.starts[*leader], self.first + leader);
+            // The logits come from the last row.
+            let end = self.cuts[*leader].min(start.tokens.len() - 1);
+            let takes = |from, rows| follow.as_mut().is_none_or(|f| f.goes_on(from, index, rows));
+            if let Some((from, rows)) = kept.find(&start.tokens[..end], start.adapter, takes) {
+                cache.begin(index, from, rows);
+                self.at[l] = rows;
+            }
+        }
+    }
+
     /// Reads all that is left, in as few passes as can be.
     ///
     /// # Errors
@@ -86,6 +101,11 @@ impl Prefill {
         // There rotary positions depend on the length of what is read at once.
         let piece = if on.lm.positions_change_at().is_some() { usize::MAX } else { PIECE };
         self.pass(on, piece, cache, follow)
+    }
+
+    /// Whether nothing is read yet.
+    pub fn untouched(&self) -> bool {
+        self.stage == Stage::Heads && self.at.iter().all(|at| *at == 0)
     }
 
     /// Whether all is read.

@@ -21,6 +21,8 @@ const BULK_TOKENS: usize = 512;
 const BULK_ARMS: [usize; 2] = [8, 64];
 /// Bytes of keys and values that may be held; a single request may need more.
 const CACHE_BYTES: usize = 2 << 30;
+/// And of conversations that may go on.
+const KEPT_BYTES: usize = 1 << 30;
 
 /// The worker's own state.
 pub(super) struct Inside<'w> {
@@ -70,7 +72,7 @@ impl<'w> Inside<'w> {
         Inside {
             model,
             queue,
-            batch: Batch::new(&*model.lm, &model.adapters),
+            batch: batch(model, token_bytes),
             readings: Readings::default(),
             talking: vec![],
             bulk: None,
@@ -107,7 +109,7 @@ impl<'w> Inside<'w> {
         if let Some(bulk) = self.bulk.take() {
             let _ = bulk.answer.send(Err(error()));
         }
-        self.batch = Batch::new(&*self.model.lm, &self.model.adapters);
+        self.batch = batch(self.model, self.token_bytes);
         self.readings = Readings::default();
     }
 
@@ -134,8 +136,8 @@ impl<'w> Inside<'w> {
     /// Those nobody listens to any more make room.
     fn let_go(&mut self) {
         for t in self.talking.extract_if(.., |t| t.ear.gone() || t.over.iter().all(|o| *o)) {
-            t.indices.clone().for_each(|i| self.readings.forget(i));
             self.batch.dismiss(t.indices.start);
+            self.readings.only(|i| self.batch.knows(i));
         }
         self.queue.held().parties.retain(|p| !p.ear.gone());
     }
@@ -166,6 +168,7 @@ impl<'w> Inside<'w> {
         let edits = edits.into_iter().map(|e| Box::new(e) as Box<dyn Edit>).collect();
         match self.batch.enter(starts.clone(), edits, settings) {
             Ok(indices) => {
+                self.batch.keep(indices.start);
                 indices.clone().for_each(|i| self.readings.expect(i, &reading));
                 let prompts = starts.iter().map(|s| s.tokens.len()).collect();
                 let (tokens, told, over) = (vec![vec![]; n], vec![0; n], vec![false; n]);
@@ -194,7 +197,7 @@ impl<'w> Inside<'w> {
                 }
                 Err(e) => {
                     let mut talking = self.talking.remove(at);
-                    talking.indices.for_each(|i| self.readings.forget(i));
+                    self.readings.only(|i| self.batch.knows(i));
                     talking.ear.hear(News::Failed(e));
                 }
             }
@@ -345,6 +348,11 @@ impl Talking {
     fn tokens_held(&self) -> usize {
         self.prompts.iter().map(|p| p + self.room).sum()
     }
+}
+
+/// An empty batch that keeps what was read of conversations.
+fn batch(model: &Model, token_bytes: usize) -> Batch<'_> {
+    Batch::new(&*model.lm, &model.adapters).keeping(KEPT_BYTES / token_bytes)
 }
 
 /// Tokens that a party may come to hold.

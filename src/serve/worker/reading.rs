@@ -48,9 +48,9 @@ impl Readings {
         self.by_index.get(&index).map_or(&[], |r| &r.z)
     }
 
-    /// Forgets a start.
-    pub fn forget(&mut self, index: usize) {
-        self.by_index.remove(&index);
+    /// Forgets all other starts.
+    pub fn only(&mut self, known: impl Fn(usize) -> bool) {
+        self.by_index.retain(|index, _| known(*index));
     }
 }
 
@@ -86,5 +86,16 @@ impl Follow for Readings {
                 read.z = z;
             }
         }
+    }
+
+    /// Where all that is to be read of the new one was read of the old one.
+    fn goes_on(&mut self, from: usize, to: usize, rows: usize) -> bool {
+        let Some(new) = self.by_index.get(&to) else { return true };
+        let Some(old) = self.by_index.get(&from).filter(|old| old.z.len() >= rows) else { return false };
+        let place = |line| old.reading.lines.iter().position(|l| l == line);
+        let Some(places) = new.reading.lines.iter().map(place).collect::<Option<Vec<usize>>>() else { return false };
+        let z = old.z[..rows].iter().map(|z| places.iter().map(|k| z[*k]).collect()).collect();
+        self.by_index.get_mut(&to).expect("just seen").z = z;
+        true
     }
 }

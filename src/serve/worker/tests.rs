@@ -146,6 +146,41 @@ fn arms_share_a_prompt_and_each_has_its_own_edits_and_projections() {
     }
 }
 
+#[test]
+fn a_conversation_goes_on_from_what_was_read_with_the_tokens_and_projections_of_a_new_one() {
+    let model = toyworld();
+    let site = Site::new(Point::ResidPost, 2);
+    let [a, b, c] = [0, 3, 4].map(|seed| (site, along(site, seed).0));
+    // The same lines; fewer, in another order; one more, for which all is read anew.
+    let readings = [vec![a.clone(), b.clone()], vec![b.clone()], vec![b.clone(), a.clone()], vec![c, a]];
+    let talk = |worker: &Worker, s: &Start, lines: &[(Site, Arc<[f32]>)]| {
+        let (p, receive, _) = party(&model, vec![s.clone()], vec![], Reading { lines: lines.to_vec() }, 12);
+        worker.ask(p).unwrap();
+        let (mut prompt, mut reply, mut values) = (vec![], vec![], vec![]);
+        for news in receive {
+            match news {
+                News::Prompt { z, .. } => prompt = z,
+                News::Token { token, .. } => reply.push(token),
+                News::Values { z, .. } => values.push(z),
+                News::Ended { .. } => break,
+                News::Failed(e) => panic!("{e}"),
+            }
+        }
+        (prompt, reply, values)
+    };
+    let worker = Worker::start(model.clone(), 2);
+    let mut s =
+        start(&model, "c/0", "Bodek", "Tell me about tea. And then about soup, rain, bread and the old stones.");
+    for (turn, lines) in readings.iter().enumerate() {
+        s.id = format!("c/{turn}");
+        let anew = talk(&Worker::start(model.clone(), 2), &s, lines);
+        assert_eq!(anew.0.len(), s.tokens.len());
+        assert_eq!(talk(&worker, &s, lines), anew, "turn {turn}");
+        let next = start(&model, "", "Kedek", "And of maps?").tokens;
+        s.tokens = [&s.tokens[..], &anew.1, &next].concat();
+    }
+}
+
 fn whole(start: &Start, reply: &[u32]) -> Item {
     let (from, tokens) = (start.tokens.len(), [&start.tokens[..], reply].concat());
     let ranges = (from..tokens.len()).map(|p| p..p + 1).collect();

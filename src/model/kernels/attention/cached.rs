@@ -36,6 +36,21 @@ impl<T: Real> HeadCache<T> {
         self.len == 0
     }
 
+    /// The first `n` keys, at most all, and their values.
+    pub fn beginning(&self, n: usize) -> HeadCache<T> {
+        let (len, held) = (n.min(self.len), self.len.div_ceil(TILE));
+        let tiles = len.div_ceil(TILE);
+        if tiles == 0 {
+            return HeadCache { keys: vec![], values: vec![], len: 0 };
+        }
+        let [mut keys, mut values] = [&self.keys, &self.values].map(|all| all[..all.len() / held * tiles].to_vec());
+        let (d_head, d_value) = (self.keys.len() / held / TILE, self.values.len() / held / TILE);
+        let last = &mut keys[(tiles - 1) * d_head * TILE..];
+        last.chunks_exact_mut(TILE).for_each(|slots| slots[len - (tiles - 1) * TILE..].fill(T::ZERO));
+        values[len * d_value..].fill(T::ZERO);
+        HeadCache { keys, values, len }
+    }
+
     /// Appends the keys and values of one head from rows of the fused input.
     #[inline(always)]
     fn append(&mut self, rows: &[T], spec: Attention, kv: usize) {
