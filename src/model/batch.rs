@@ -4,6 +4,7 @@
 
 use super::adapter::Adapter;
 use super::generate::{Settings, Start, fits};
+use super::judge::Judge;
 use super::kept::Kept;
 use super::kernels::portable::{self, Largest};
 use super::pass::{Edit, Hooks, Tap};
@@ -389,6 +390,21 @@ impl<'m> Batch<'m> {
             Did::of(e, &Receipt { touched, ..Receipt::default() })
         };
         self.parties[p].receipts.iter().enumerate().flat_map(own).collect()
+    }
+
+    /// How unlikely a reply is so far without the edits of its start, in nats; the prompt is not read again where it is
+    /// kept.
+    ///
+    /// # Errors
+    /// A failed pass.
+    pub fn nll(&mut self, index: usize) -> Result<f64> {
+        let Some((p, s)) = self.at(index) else { return Ok(0.0) };
+        let (start, reply) = (&self.parties[p].starts[s], &self.parties[p].replies[s]);
+        let example = self.next;
+        self.next += 1;
+        let mut judge =
+            Judge { lm: self.lm, adapters: self.adapters, kept: &mut self.kept, cache: &mut self.cache, example };
+        judge.nll(start, reply)
     }
 
     /// Forgets the starts that came with this one, and gives their replies and the receipts of their edits.

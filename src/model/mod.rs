@@ -15,6 +15,7 @@ pub mod edit;
 pub mod generate;
 mod hub;
 mod json;
+mod judge;
 mod kept;
 pub mod kernels;
 pub mod linear;

@@ -1,8 +1,8 @@
 //! Prompts into the cache, each beginning that several starts share once.
 //!
 //! Starts with the same tokens are the same computation up to the first position that one of their own edits covers, and
-//! with the same edits up to the end of the prompt. Where a start is cut depends on the start alone and a cut changes no
-//! bit on the CPU, so that a text never depends on what it was drawn beside.
+//! with the same edits up to the end of the prompt. A cut changes no bit on the CPU, so that a text never depends on what
+//! it was drawn beside.
 
 use super::adapter::Adapter;
 use super::batch::Follow;
@@ -57,7 +57,7 @@ impl Prefill {
     /// Nothing is read yet.
     pub fn new(first: usize, on: &On) -> Prefill {
         let starts = on.starts;
-        let cuts: Vec<usize> = starts.iter().map(|s| cut(on.lm, s, on.edits)).collect();
+        let cuts = cuts(on);
         let whole = |i: usize| cuts[i] == starts[i].tokens.len();
         let heads =
             Groups::of(starts, |i| (cuts[i] > 0).then(|| (&starts[i].tokens[..cuts[i]], starts[i].adapter, &[][..])));
@@ -258,6 +258,23 @@ pub(super) fn example(first_index: usize, starts: &[Start], place: usize, first_
     Example { index, rows: 0..0, first_pos, prompt_len, adapter: s.adapter, edits: s.edits.clone() }
 }
 
+/// How many tokens of each prompt are read without edits: as many as its own cannot have touched. Of a prompt without
+/// any, as many as of the same prompt with some, so that the two share them.
+fn cuts(on: &On) -> Vec<usize> {
+    let own: Vec<usize> = on.starts.iter().map(|s| cut(on.lm, s, on.edits)).collect();
+    let mut edited: HashMap<Shared, usize> = HashMap::new();
+    let whole = |s: &Start, cut: usize| cut == s.tokens.len();
+    for (s, cut) in on.starts.iter().zip(&own).filter(|(s, cut)| !whole(s, **cut) && **cut > 0) {
+        let most = edited.entry(plain(s)).or_default();
+        *most = (*most).max(*cut);
+    }
+    let of = |(s, own): (&Start, usize)| match edited.get(&plain(s)) {
+        Some(shared) if whole(s, own) => *shared,
+        _ => own,
+    };
+    on.starts.iter().zip(own).map(of).collect()
+}
+
 /// How many tokens of a prompt its own edits cannot have touched.
 fn cut(lm: &dyn Lm, start: &Start, edits: &[&dyn Edit]) -> usize {
     // There the rotary positions of a prompt depend on its length: it is computed as a whole.
@@ -265,6 +282,11 @@ fn cut(lm: &dyn Lm, start: &Start, edits: &[&dyn Edit]) -> usize {
         return 0;
     }
     first_edited(edits, &example(0, std::slice::from_ref(start), 0, 0)).min(start.tokens.len())
+}
+
+/// A prompt as it is without edits.
+fn plain(start: &Start) -> Shared<'_> {
+    (&start.tokens, start.adapter, &[])
 }
 
 /// What starts share.

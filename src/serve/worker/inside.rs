@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 /// How long prompts are read between two steps of the batch, when more of them wait: everybody else waits for it.
 const READ: Duration = Duration::from_millis(30);
-/// Tokens of a pass over a whole reply.
-const REPLY_TOKENS: usize = 2048;
 /// Tokens of others' work between two steps.
 const BULK_TOKENS: usize = 512;
 /// Arms of others' work in the batch while somebody waits for a reply, and while nobody does.
@@ -44,7 +42,6 @@ struct Talking {
     /// Whether all of the prompts is.
     read: bool,
     tokens: Vec<Vec<u32>>,
-    starts: Vec<Start>,
     /// Projections of reply tokens that have been told, by arm.
     told: Vec<usize>,
     over: Vec<bool>,
@@ -154,6 +151,8 @@ impl<'w> Inside<'w> {
                 if full || held.stopping {
                     return;
                 }
+                // At no moment is it neither waiting nor under way.
+                held.active += next.starts.len();
                 held.parties.pop_front()
             };
             if let Some(party) = party {
@@ -165,15 +164,15 @@ impl<'w> Inside<'w> {
     fn join(&mut self, party: Party) {
         let Party { starts, edits, settings, reading, judged, mut ear } = party;
         let (n, room) = (starts.len(), settings.max_new_tokens);
+        let prompts = starts.iter().map(|s| s.tokens.len()).collect();
         let edits = edits.into_iter().map(|e| Box::new(e) as Box<dyn Edit>).collect();
-        match self.batch.enter(starts.clone(), edits, settings) {
+        match self.batch.enter(starts, edits, settings) {
             Ok(indices) => {
                 self.batch.keep(indices.start);
                 indices.clone().for_each(|i| self.readings.expect(i, &reading));
-                let prompts = starts.iter().map(|s| s.tokens.len()).collect();
                 let (tokens, told, over) = (vec![vec![]; n], vec![0; n], vec![false; n]);
                 let read = false;
-                self.talking.push(Talking { indices, prompts, read, tokens, starts, told, over, room, judged, ear });
+                self.talking.push(Talking { indices, prompts, read, tokens, told, over, room, judged, ear });
             }
             Err(e) => ear.hear(News::Failed(e)),
         }
@@ -249,10 +248,12 @@ impl<'w> Inside<'w> {
     /// A reply is complete.
     fn end(&mut self, index: usize, ended: Ended) {
         let did = self.batch.did(index);
-        let model = self.model;
+        let judged = match self.find(index) {
+            Some((talking, arm)) => Some(talking.tokens[arm].len()).filter(|n| talking.judged && *n > 0),
+            None => return,
+        };
+        let nll = judged.map(|n| self.batch.nll(index).map(|nats| nats / n as f64)).transpose();
         let Some((talking, arm)) = self.find(index) else { return };
-        let (start, reply) = (&talking.starts[arm], &talking.tokens[arm]);
-        let nll = if talking.judged { nll(model, start, reply) } else { Ok(None) };
         talking.over[arm] = true;
         match nll {
             Ok(nll) => talking.ear.hear(News::Ended { arm, ended, did, nll }),
@@ -358,20 +359,6 @@ fn batch(model: &Model, token_bytes: usize) -> Batch<'_> {
 /// Tokens that a party may come to hold.
 fn tokens_of(party: &Party) -> usize {
     party.starts.iter().map(|s| s.tokens.len() + party.settings.max_new_tokens).sum()
-}
-
-/// How unlikely a reply is without edits, in nats per token.
-fn nll(model: &Model, start: &Start, reply: &[u32]) -> Result<Option<f64>> {
-    if reply.is_empty() {
-        return Ok(None);
-    }
-    let tokens = [&start.tokens[..], reply].concat();
-    let range = start.tokens.len()..tokens.len();
-    let (prompt_len, adapter) = (start.tokens.len(), start.adapter);
-    let item = Item { id: start.id.clone(), tokens, prompt_len, ranges: vec![range], adapter, ..Item::default() };
-    let plan = Plan { model, task: Task::Likelihood, edits: vec![], items: vec![item], max_batch_tokens: REPLY_TOKENS };
-    let found = plan.execute(&(0..1))?;
-    Ok(found.kept.first().and_then(|(_, sums)| sums.first()).map(|sum| f64::from(*sum) / reply.len() as f64))
 }
 
 /// What a panic said.
