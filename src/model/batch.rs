@@ -361,10 +361,10 @@ impl<'m> Batch<'m> {
 
     /// Lets a start go, whatever it was doing.
     pub fn leave(&mut self, index: usize) {
-        if let Some((p, s)) = self.at(index) {
-            if std::mem::replace(&mut self.parties[p].state[s], State::Gone) != State::Gone {
-                self.put_away(p, s);
-            }
+        if let Some((p, s)) = self.at(index)
+            && std::mem::replace(&mut self.parties[p].state[s], State::Gone) != State::Gone
+        {
+            self.put_away(p, s);
         }
     }
 
