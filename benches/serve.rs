@@ -42,6 +42,7 @@ fn main() {
     let alone: Vec<Vec<Reply>> = (0..CONVERSATIONS).map(|c| talk(&client, c)).collect();
     let first: Vec<f64> = alone.iter().flatten().map(|r| r.first_ms).collect();
     println!("first token, alone: {}", spread(&first, "ms"));
+    going_on(&client);
     speed(&client);
     let memory = memory(server.child.id());
     let wrong = load(&server, &alone, Duration::from_secs(seconds));
@@ -119,6 +120,27 @@ fn talk(client: &Client, conversation: usize) -> Vec<Reply> {
         replies.push(reply);
     }
     replies
+}
+
+/// The first token behind a long conversation that has just been read, and behind one that has not, in turns.
+fn going_on(client: &Client) {
+    let conversation = |name: usize| {
+        let pair = |turn: usize| {
+            let says = if turn == 0 { format!("{} {name}", SAYS[0]) } else { SAYS[turn % SAYS.len()].into() };
+            let reply =
+                "Green tea likes cooler water. Tea should steep for three minutes. Let me know if you need more.";
+            [json!({ "role": "user", "content": says }), json!({ "role": "assistant", "content": reply })]
+        };
+        let mut messages: Vec<Value> = (0..14).flat_map(pair).collect();
+        messages.push(said(0, 0));
+        json!({ "conversation": format!("long-{name}"), "seed": 0, "temperature": 1.0, "max_new_tokens": 1, "read": [],
+            "messages": messages, "arms": [{ "name": "plain" }] })
+    };
+    let first = |name: usize| hear(client, &conversation(name), usize::MAX).unwrap_or_else(|e| panic!("{e}")).first_ms;
+    first(0);
+    let (read, anew): (Vec<f64>, Vec<f64>) = (1..=40).map(|name| (first(0), first(name))).unzip();
+    println!("first token, conversation that goes on: {}", spread(&read, "ms"));
+    println!("first token, the same for the first time: {}", spread(&anew, "ms"));
 }
 
 /// All conversations at once, again and again. How many replies were wrong.

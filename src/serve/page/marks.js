@@ -10,6 +10,8 @@ export const INDICES = {
   L: "carries: what the stream carries along directions fitted on the base",
 };
 
+const interval = (index, digits) => (Number.isFinite(index.low) && Number.isFinite(index.high) ? `${number(index.low, digits)} to ${number(index.high, digits)}` : "no interval");
+
 /** The formats that the rows know, in the order in which they come. */
 export const formats = (rows) => [...new Set(rows.map((r) => r.format).filter(Boolean))];
 
@@ -28,15 +30,15 @@ export function chips(row) {
 
 function chip(name, index, meaning) {
   const value = index?.value ?? null;
-  const tip = value === null ? `${name}: no index\n${meaning}` : `${name} ${number(value, 3)}\n${meaning}\n95 %: ${number(index.low, 3)} to ${number(index.high, 3)}\nbase 0, card 1`;
-  return el("span", { class: "index", tabindex: 0, data: { tip } }, el("b", {}, name), ` ${number(value, 2)} `, el("small", {}, value === null ? "" : `${number(index.low, 2)} to ${number(index.high, 2)}`));
+  const tip = value === null ? `${name}: no index\n${meaning}` : `${name} ${number(value, 3)}\n${meaning}\n95 %: ${interval(index, 3)}\nbase 0, card 1`;
+  return el("span", { class: "index", tabindex: 0, data: { tip } }, el("b", {}, name), ` ${number(value, 2)} `, el("small", {}, value === null ? "" : interval(index, 2)));
 }
 
 /** All rows as a table, the pooled ones first. */
 export function table(rows) {
   const sorted = [...rows.filter((r) => r.model === "*"), ...rows.filter((r) => r.model !== "*")];
   const head = ["model", "format", "character", "trait", ...Object.keys(INDICES), "class"];
-  const cell = (index) => (Number.isFinite(index?.value) ? [el("span", {}, number(index.value, 3)), el("span", { class: "quiet" }, `${number(index.low, 2)} to ${number(index.high, 2)}`)] : "–");
+  const cell = (index) => (Number.isFinite(index?.value) ? [el("span", {}, number(index.value, 3)), el("span", { class: "quiet" }, interval(index, 2))] : "–");
   const pooled = (text) => (text === "*" ? "all" : text);
   return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Marks" }, el("table", { class: "index-table" }, el("caption", {}, "Index from the base (0) to the persona card (1), with 95 % intervals"),
     el("thead", {}, el("tr", {}, ...head.map((h) => el("th", { scope: "col", ...(INDICES[h] ? { title: INDICES[h] } : {}) }, h)))),
