@@ -2,16 +2,19 @@
 # Opens the page in a real browser and uses it: tests/browser.rs.
 #
 #   scripts/browser-check.sh [--screenshots DIR]
+#   scripts/browser-check.sh --install             gets the browser and does no more
 #
 # The browser is Debian's `chromium`: CHROMIUM names another, and a machine without one gets it by apt-get where it may.
 # Exit codes: 0 passed, 1 failed, 77 there is no browser and none can be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+install=""
 while [ $# -gt 0 ]; do
   case "$1" in
+    --install) install=1; shift ;;
     --screenshots) export PERSONASCOPE_SCREENSHOTS="$2"; shift 2 ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 
@@ -26,6 +29,7 @@ if ! command -v "$CHROMIUM" > /dev/null; then
     exit 77
   fi
 fi
+[ -z "$install" ] || exit 0
 export CHROMIUM
 "$CHROMIUM" --version >&2
 cargo test --release --locked --test browser -- --ignored --nocapture || exit 1

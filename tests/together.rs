@@ -403,6 +403,9 @@ fn a_conversation_that_goes_on_reads_only_what_is_new_and_gives_what_it_gives_wh
                 let spared = anew.read - (watch.read - before);
                 let known = if turn == 0 || renewed { 0 } else { said.len() - 5 };
                 assert_eq!(spared, known, "turn {turn}");
+                // What is kept of a reply under edits ends where they begin; of equal beginnings there is one.
+                let rows = [0, 1, 2].map(|arm| batch.rows_of(first + arm));
+                assert_eq!(rows, [if renewed { 0 } else { said.len() + 9 }, 0, 0]);
                 said = [&said[..], &replies[0], &random_tokens(m, 5, 7 + turn)].concat();
             }
             // Nobody takes what was not watched as it should be, and another model's rows are another's.

@@ -116,9 +116,9 @@ impl<'m> Batch<'m> {
         }
     }
 
-    /// Whether a start is here, or what was read of it.
-    pub fn knows(&self, index: usize) -> bool {
-        self.at(index).is_some() || self.kept.holds(index)
+    /// How many rows of a start are still of use: all while it is here, then those that are kept.
+    pub fn rows_of(&self, index: usize) -> usize {
+        if self.at(index).is_some() { usize::MAX } else { self.kept.rows(index).unwrap_or(0) }
     }
 
     /// Takes starts in and reads their prompts at once, as [`Batch::enter`] and [`Batch::read`] do piece by piece.
@@ -376,7 +376,12 @@ impl<'m> Batch<'m> {
             return self.cache.drop_example(index);
         }
         let edits: Vec<&dyn Edit> = party.edits.iter().map(|e| &**e).collect();
-        let rows = self.cache.rows_of(index).min(first_edited(&edits, &example(party.first, &party.starts, s, 0)));
+        let read = self.cache.rows_of(index);
+        let rows = read.min(first_edited(&edits, &example(party.first, &party.starts, s, 0)));
+        if rows < read {
+            // No more than is counted.
+            self.cache.begin(index, index, rows);
+        }
         let start = &party.starts[s];
         let tokens: Vec<u32> = start.tokens.iter().chain(&party.replies[s]).copied().take(rows).collect();
         self.kept.add(index, start.adapter, tokens).into_iter().for_each(|i| self.cache.drop_example(i));

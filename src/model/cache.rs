@@ -78,8 +78,12 @@ impl Cache {
         Ok(())
     }
 
-    /// How many rows an example holds, where they can be gone on from: not with kernels that are tensor operations, whose
-    /// slots cost in every pass; and none after a pass that failed half-way.
+    /// Whether examples cost nothing in passes that they have no part in: not so with the slots of tensor operations.
+    pub(super) fn is_by_example(&self) -> bool {
+        matches!(self.held, Held::Heads(_))
+    }
+
+    /// How many rows an example holds, where they can be gone on from; none after a pass that failed half-way.
     pub(super) fn rows_of(&self, index: usize) -> usize {
         let Held::Heads(layers) = &self.held else { return 0 };
         let of = |held: &HashMap<usize, Vec<HeadCache<f32>>>| held.get(&index)?.first().map(HeadCache::len);

@@ -38,11 +38,20 @@ impl Judge<'_> {
         let (index, prompt_len, adapter) = (self.example, start.tokens.len(), start.adapter);
         let example = Example { index, rows: 0..0, first_pos, prompt_len, adapter, edits: vec![] };
         let rows = Rows::pack([(example, tokens[first_pos..last].to_vec())]);
-        let cache = known.map(|_| &mut *self.cache);
+        // What is read now of a prompt that nobody has kept is kept for the next reply behind it.
+        let keeps = known.is_none() && self.kept.keeps() && self.cache.is_by_example();
+        let cache = (known.is_some() || keeps).then_some(&mut *self.cache);
         let done = forward(self.lm, &rows, &mut Hooks::default().adapters(self.adapters), cache, Head::Normed);
-        self.cache.drop_example(index);
+        if keeps && done.is_ok() {
+            self.cache.begin(index, index, last_prompt);
+            let gone = self.kept.add(index, adapter, tokens[..last_prompt].to_vec());
+            gone.into_iter().for_each(|i| self.cache.drop_example(i));
+        } else {
+            self.cache.drop_example(index);
+        }
         let normed = done?.0.ok_or_else(|| Error::refused("the pass gave no hidden states", ""))?;
-        let nll = kernels::nll(&normed, self.lm.unembedding().kernel(), &tokens[first_pos + 1..])?;
-        Ok(nll[last_prompt - first_pos..].iter().map(|nats| f64::from(*nats)).sum())
+        let of_reply = normed.narrow(0, last_prompt - first_pos, reply.len())?;
+        let nll = kernels::nll(&of_reply, self.lm.unembedding().kernel(), reply)?;
+        Ok(nll.into_iter().map(f64::from).sum())
     }
 }

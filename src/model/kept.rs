@@ -32,9 +32,14 @@ impl Kept {
         Kept { room, held: vec![] }
     }
 
-    /// Whether an example of the cache is kept.
-    pub fn holds(&self, index: usize) -> bool {
-        self.held.iter().any(|b| b.index == index)
+    /// Whether anything is ever kept.
+    pub fn keeps(&self) -> bool {
+        self.room > 0
+    }
+
+    /// How many rows of an example of the cache are kept, if any.
+    pub fn rows(&self, index: usize) -> Option<usize> {
+        self.held.iter().find(|b| b.index == index).map(|b| b.tokens.len())
     }
 
     /// Takes a beginning in; gives the examples that are kept no longer, the new one among them where there is no use or
@@ -112,7 +117,7 @@ mod tests {
         assert_eq!(kept.add(3, None, some(120, 0)), [3]);
         assert_eq!(kept.add(4, None, some(LEAST - 1, 9)), [4]);
         assert!(kept.add(5, Some(1), some(120, 0)).is_empty());
-        assert!(kept.holds(2) && kept.holds(5) && !kept.holds(1) && !kept.holds(3) && !kept.holds(4));
+        assert_eq!([1, 2, 3, 4, 5].map(|i| kept.rows(i)), [None, Some(150), None, None, Some(120)]);
     }
 
     #[test]
@@ -121,7 +126,7 @@ mod tests {
         (0..3).for_each(|i| assert!(kept.add(i, None, some(100, 1000 * i as u32)).is_empty()));
         assert_eq!(kept.find(&some(100, 0), None, |_, _| true), Some((0, 100)));
         assert_eq!(kept.add(3, None, some(150, 9000)), [1, 2]);
-        assert!(kept.holds(0) && kept.holds(3));
+        assert_eq!([kept.rows(0), kept.rows(3)], [Some(100), Some(150)]);
         assert_eq!(kept.add(4, None, some(301, 0)), [4], "more than there is room for");
         let mut many = Kept::new(usize::MAX);
         let gone: Vec<usize> = (0..MOST + 2).flat_map(|i| many.add(i, None, some(40, 100 * i as u32))).collect();

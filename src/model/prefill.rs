@@ -57,12 +57,15 @@ impl Prefill {
     /// Nothing is read yet.
     pub fn new(first: usize, on: &On) -> Prefill {
         let starts = on.starts;
-        let cuts = cuts(on);
+        let own: Vec<usize> = starts.iter().map(|s| cut(on.lm, s, on.edits)).collect();
+        let cuts = cuts(starts, &own);
         let whole = |i: usize| cuts[i] == starts[i].tokens.len();
         let heads =
             Groups::of(starts, |i| (cuts[i] > 0).then(|| (&starts[i].tokens[..cuts[i]], starts[i].adapter, &[][..])));
         let tails = Groups::of(starts, |i| {
-            (!whole(i)).then(|| (&starts[i].tokens[..], starts[i].adapter, &starts[i].edits[..]))
+            let touched = own[i] < starts[i].tokens.len();
+            let edits = if touched { &starts[i].edits[..] } else { &[] };
+            (!whole(i)).then(|| (&starts[i].tokens[..], starts[i].adapter, edits))
         });
         let (at, receipts) = (vec![0; heads.leaders.len()], vec![Receipt::default(); on.edits.len()]);
         Prefill { first, cuts, heads, tails, stage: Stage::Heads, at, logits: vec![], receipts }
@@ -258,21 +261,20 @@ pub(super) fn example(first_index: usize, starts: &[Start], place: usize, first_
     Example { index, rows: 0..0, first_pos, prompt_len, adapter: s.adapter, edits: s.edits.clone() }
 }
 
-/// How many tokens of each prompt are read without edits: as many as its own cannot have touched. Of a prompt without
-/// any, as many as of the same prompt with some, so that the two share them.
-fn cuts(on: &On) -> Vec<usize> {
-    let own: Vec<usize> = on.starts.iter().map(|s| cut(on.lm, s, on.edits)).collect();
+/// How many tokens of each prompt are read without edits: as many as its own cannot have touched. Of a prompt that none
+/// touches, as many as of the same prompt where some do, so that the two share them.
+fn cuts(starts: &[Start], own: &[usize]) -> Vec<usize> {
     let mut edited: HashMap<Shared, usize> = HashMap::new();
     let whole = |s: &Start, cut: usize| cut == s.tokens.len();
-    for (s, cut) in on.starts.iter().zip(&own).filter(|(s, cut)| !whole(s, **cut) && **cut > 0) {
+    for (s, cut) in starts.iter().zip(own).filter(|(s, cut)| !whole(s, **cut) && **cut > 0) {
         let most = edited.entry(plain(s)).or_default();
         *most = (*most).max(*cut);
     }
-    let of = |(s, own): (&Start, usize)| match edited.get(&plain(s)) {
-        Some(shared) if whole(s, own) => *shared,
-        _ => own,
+    let of = |(s, own): (&Start, &usize)| match edited.get(&plain(s)) {
+        Some(shared) if whole(s, *own) => *shared,
+        _ => *own,
     };
-    on.starts.iter().zip(own).map(of).collect()
+    starts.iter().zip(own).map(of).collect()
 }
 
 /// How many tokens of a prompt its own edits cannot have touched.

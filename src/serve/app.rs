@@ -62,7 +62,6 @@ pub struct App {
     /// Sites that are read and steered.
     pub sites: Vec<Site>,
     pub typed: Typed,
-    warnings: Vec<String>,
     /// What is being made ready.
     stage: Mutex<Option<(String, usize, usize)>>,
 }
@@ -81,17 +80,14 @@ impl App {
         let mut sites = vec![Site::new(Point::ResidPre, 0)];
         sites.extend((0..dims.n_layers).map(|l| Site::new(Point::ResidPost, l)));
         sites.retain(|s| model.lm.has(*s));
-        let (library, mut warnings) = Library::open(&model, &setup.vectors, &setup.folder);
+        let (library, _) = Library::open(&model, &setup.vectors, &setup.folder);
         let runs = Runs::open(&setup.folder, &model.hash);
-        warnings.extend(runs.warnings());
-        warnings.extend(model.warnings.iter().cloned());
         let cards = cards::all(&model, &setup.cards)?;
         let questions = cards::questions(&model);
         let space = Space::new(&model, &cards, &questions, setup.roles.as_deref())?;
         let worker = Worker::start(model.clone(), setup.threads);
         let (calibration, typed, stage) = (Calibration::default(), setup.typed, Mutex::default());
-        let app =
-            App { model, worker, library, runs, space, calibration, cards, questions, sites, typed, warnings, stage };
+        let app = App { model, worker, library, runs, space, calibration, cards, questions, sites, typed, stage };
         let app = Arc::new(app);
         let ready = app.clone();
         std::thread::spawn(move || ready.prepare());
@@ -126,7 +122,7 @@ impl App {
         let vectors = self.library.list();
         // What most questions are about; until it is computed, whatever is there.
         let first = vectors.iter().find(|v| v.id == space::AXIS).or(vectors.first());
-        let mut warnings = self.warnings.clone();
+        let mut warnings = [self.library.warnings(), self.runs.warnings(), model.warnings.clone()].concat();
         warnings.extend(model.text.system_note());
         json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -36,7 +36,8 @@ struct Held {
     replies: Option<Arc<Vec<Said>>>,
     /// Mean length of the stream over the tokens of the replies, by site.
     norms: BTreeMap<Site, f64>,
-    bands: BTreeMap<String, Arc<Band>>,
+    /// With what was read: a file may have other vectors under the same name later.
+    bands: BTreeMap<String, (Reading, Arc<Band>)>,
     /// Why there is nothing.
     failed: Option<String>,
 }
@@ -120,22 +121,22 @@ impl Calibration {
     /// # Errors
     /// The default assistant could not be measured; a failed pass.
     pub fn band(&self, asks: &dyn Asks, id: &str, group: &[Vector]) -> Result<Option<Arc<Band>>, Problem> {
-        let said = {
+        let reading = Reading { lines: group.iter().map(|v| (v.site, v.unit.clone().into())).collect() };
+        let (said, norms) = {
             let held = self.held();
-            if let Some(band) = held.bands.get(id) {
-                return Ok(Some(band.clone()));
+            match held.bands.get(id) {
+                Some((of, band)) if *of == reading => return Ok(Some(band.clone())),
+                _ => {}
             }
-            match (&held.replies, &held.failed) {
-                (Some(said), _) => said.clone(),
-                (None, Some(why)) => {
-                    let what = format!("the default assistant could not be measured: {why}");
-                    return Err(Problem::refused(what, "chat needs a model with a chat template"));
-                }
+            match (&held.replies, held.failure()) {
+                (Some(said), _) => (said.clone(), held.norms.clone()),
+                (None, Some(why)) => return Err(why),
                 (None, None) => return Ok(None),
             }
         };
-        let band = Arc::new(measure(asks, id, group, &said, &self.held().norms.clone())?);
-        self.held().bands.insert(id.into(), band.clone());
+        // Nobody waits for the lock meanwhile.
+        let band = Arc::new(measure(asks, id, &reading, &said, &norms)?);
+        self.held().bands.insert(id.into(), (reading, band.clone()));
         Ok(Some(band))
     }
 
@@ -147,7 +148,11 @@ impl Calibration {
         let early = || Problem::refused("the default assistant is still being measured", "try again in a moment");
         match amount {
             Amount::Plain(v) => Ok(v),
-            Amount::Norms(n) => self.held().norms.get(&vector.site).map(|norm| n * norm).ok_or_else(early),
+            Amount::Norms(n) => {
+                let held = self.held();
+                let norm = held.norms.get(&vector.site);
+                norm.map(|norm| n * norm).ok_or_else(|| held.failure().unwrap_or_else(early))
+            }
             Amount::Percentile(p) => {
                 // The vector where it is used, which need not be where it was made.
                 let key = format!("{id} at {}", vector.site);
@@ -156,6 +161,14 @@ impl Calibration {
                 quantile_sorted(&site.token.sorted, p / 100.0).ok_or_else(early)
             }
         }
+    }
+}
+
+impl Held {
+    /// Why there is no band, once it is known.
+    fn failure(&self) -> Option<Problem> {
+        let what = format!("the default assistant could not be measured: {}", self.failed.as_ref()?);
+        Some(Problem::refused(what, "give strengths as numbers in activation units; colours have no middle then"))
     }
 }
 
@@ -218,16 +231,16 @@ fn norms(asks: &dyn Asks, said: &[Said], sites: &[Site]) -> Result<BTreeMap<Site
     Ok(sums.into_iter().map(|(site, (sum, n))| (site, sum / n as f64)).collect())
 }
 
-fn measure(asks: &dyn Asks, id: &str, group: &[Vector], said: &[Said], norms: &BTreeMap<Site, f64>) -> Result<Band> {
-    let reading = Reading { lines: group.iter().map(|v| (v.site, v.unit.clone().into())).collect() };
-    let mut sites: Vec<Site> = group.iter().map(|v| v.site).collect();
+fn measure(asks: &dyn Asks, id: &str, reading: &Reading, said: &[Said], norms: &BTreeMap<Site, f64>) -> Result<Band> {
+    let group: Vec<Site> = reading.lines.iter().map(|l| l.0).collect();
+    let mut sites = group.clone();
     sites.sort_unstable();
     sites.dedup();
     let mut by_reply: Vec<Vec<Vec<f64>>> = vec![vec![vec![]; said.len()]; group.len()];
     rows(asks, said, &sites, |site, owner, row| {
         reading.of_row(site, row).for_each(|(k, z)| by_reply[k][owner].push(z));
     })?;
-    let of = |(vector, replies): (&Vector, Vec<Vec<f64>>)| {
+    let of = |(site, replies): (Site, Vec<Vec<f64>>)| {
         // Replies without a token were left out when they were drawn.
         let mut means: Vec<f64> = replies.iter().filter_map(|r| mean(r)).collect();
         let mut tokens = replies.concat();
@@ -237,8 +250,8 @@ fn measure(asks: &dyn Asks, id: &str, group: &[Vector], said: &[Said], norms: &B
         means.sort_by(f64::total_cmp);
         let at = |list: &[f64], q: f64| quantile_sorted(list, q).unwrap_or(m);
         SiteBand {
-            site: vector.site,
-            mean_norm: norms.get(&vector.site).copied().unwrap_or(f64::NAN),
+            site,
+            mean_norm: norms.get(&site).copied().unwrap_or(f64::NAN),
             turn: Turns { mean: turn, low: at(&means, 0.05), high: at(&means, 0.95), n: means.len() },
             token: Tokens {
                 mean: m,
@@ -249,6 +262,9 @@ fn measure(asks: &dyn Asks, id: &str, group: &[Vector], said: &[Said], norms: &B
         }
     };
     let tokens = said.iter().map(|s| s.reply.len()).sum();
-    let sites = group.iter().zip(by_reply).map(of).collect();
+    let sites = group.into_iter().zip(by_reply).map(of).collect();
     Ok(Band { ready: true, vector: id.into(), replies: said.len(), tokens, sites })
 }
+
+#[cfg(test)]
+mod tests;

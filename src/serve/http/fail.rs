@@ -29,7 +29,7 @@ pub fn in_words(problem: Problem) -> Response {
 
 /// No such address.
 pub async fn unknown(uri: axum::http::Uri) -> Problem {
-    Problem::missing(format!("no {} here", shortened(uri.path())), "the page is at `/`; docs/DESIGN.md lists the rest")
+    Problem::missing(format!("no {} here", shortened(uri.path())), "the page is at `/`; docs/PAGE.md lists the rest")
 }
 
 /// An address that is asked in another way.

@@ -39,6 +39,9 @@ pub struct VectorInfo {
     /// By site: its length before it was normalised, in activation units.
     pub raw_norm: BTreeMap<Site, f64>,
     pub warnings: Vec<String>,
+    /// Of one that no file has: the name of the file that commands speak of, once it is saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
 }
 
 /// All vectors that fit a model. Shared between threads by reference.
@@ -56,10 +59,8 @@ pub struct Library {
 /// What of a model decides which vectors are its own.
 #[derive(Clone, Debug)]
 struct Fitting {
-    name: String,
     hash: String,
     checkpoint: String,
-    template_hash: Option<String>,
     d_model: usize,
     n_layers: usize,
     points: Vec<Point>,
@@ -82,10 +83,8 @@ impl Library {
     pub fn open(model: &Model, files: &[PathBuf], folder: &Path) -> (Library, Vec<String>) {
         let dims = model.lm.dims();
         let fitting = Fitting {
-            name: model.name.clone(),
             hash: model.hash.clone(),
             checkpoint: model.checkpoint.clone(),
-            template_hash: model.text.template_hash().map(String::from),
             d_model: dims.d_model,
             n_layers: dims.n_layers,
             points: model.lm.points().to_vec(),
@@ -161,11 +160,8 @@ impl Library {
         self.seen(|groups| {
             let Some(group) = groups.get(id) else { return id.to_string() };
             let name = if group.name.is_empty() { String::new() } else { format!("#{}", group.name) };
-            let file = group.file.clone().unwrap_or_else(|| {
-                let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-                let stem: String = group.name.chars().map(plain).collect();
-                self.folder.join(SAVED).join(format!("{stem}.safetensors"))
-            });
+            let own = || self.folder.join(SAVED).join(format!("{}.safetensors", group.stem()));
+            let file = group.file.clone().unwrap_or_else(own);
             format!("{}{name}", file.display())
         })
     }
@@ -184,6 +180,11 @@ impl Library {
 }
 
 impl Group {
+    /// The file that it would be saved in, without its end.
+    fn stem(&self) -> String {
+        self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+    }
+
     fn info(&self, id: &str, n_layers: usize) -> VectorInfo {
         let sites: Vec<Site> = self.vectors.iter().map(|v| v.site).collect();
         let about = self.vectors.first().map(|v| v.about.clone()).unwrap_or_default();
@@ -200,6 +201,7 @@ impl Group {
             origin: about.origin,
             raw_norm: self.vectors.iter().map(|v| (v.site, v.raw_norm)).collect(),
             warnings: self.warnings.clone(),
+            unsaved: self.file.is_none().then(|| self.stem()),
         }
     }
 }

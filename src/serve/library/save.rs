@@ -19,7 +19,7 @@ use std::sync::PoisonError;
 pub struct Save {
     /// The name of the file below `vectors`, without folder; `.safetensors` is added.
     pub file: String,
-    /// What the vector is called in it; empty for none.
+    /// What the vector is called in it; empty for the name that it has.
     #[serde(default)]
     pub name: String,
     pub what: What,
@@ -54,7 +54,9 @@ impl Library {
             What::Vector { vector } => self.group(vector)?.to_vec(),
             What::Role { role, against } => space.difference(role, against.as_deref())?,
         };
-        self.write(&ask.file, &ask.name, vectors)
+        let own = vectors.first().map_or("", |v| &v.name);
+        let name = if ask.name.is_empty() && label(own).is_ok() { own } else { &ask.name }.to_string();
+        self.write(&ask.file, &name, vectors)
     }
 
     /// Writes vectors into `vectors/FILE.safetensors` of the folder, whole or not at all, and takes them up.
@@ -64,16 +66,8 @@ impl Library {
     pub fn write(&self, file: &str, name: &str, vectors: Vec<Vector>) -> Result<VectorInfo, Problem> {
         let stem = stem(file)?;
         label(name)?;
-        let mut vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector { name: name.into(), ..v }).collect();
-        let m = &self.model;
-        for about in vectors.iter_mut().map(|v| &mut v.about) {
-            about.model.get_or_insert_with(|| m.name.clone());
-            about.model_hash.get_or_insert_with(|| m.hash.clone());
-            about.n_layers.get_or_insert(m.n_layers);
-            if about.template_hash.is_none() {
-                about.template_hash = m.template_hash.clone();
-            }
-        }
+        // Where a vector comes from is not known better here than where it was made.
+        let vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector { name: name.into(), ..v }).collect();
         let bytes = encode(&vectors)?;
         let path = {
             let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

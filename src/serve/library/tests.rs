@@ -108,11 +108,9 @@ fn saved_vectors_are_whole_described_and_never_overwrite() {
     let path = tmp.path().join("vectors/mine.v1.safetensors");
     let read = crate::vectors::read(&path, None, Default::default()).unwrap();
     let about = &read.vectors[0].about;
-    assert_eq!(
-        (about.model_hash.as_ref(), about.template_hash.as_deref()),
-        (Some(&model.hash), model.text.template_hash())
-    );
-    assert_eq!((about.counts, about.origin.as_str(), about.n_layers), (Some([2, 3]), "two rows", Some(4)));
+    // What is not known of where it was made stays unknown, and is said.
+    assert_eq!((about.counts, about.origin.as_str(), &about.model_hash), (Some([2, 3]), "two rows", &None));
+    assert!(info.warnings[0].contains("which model"), "{:?}", info.warnings);
     assert_eq!(read.vectors[0].unit, vectors[1].unit);
     let before = fs::read(&path).unwrap();
     let e = library.write("mine.v1.safetensors", "again", vectors.clone()).unwrap_err();

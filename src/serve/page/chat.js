@@ -1,7 +1,7 @@
 // The Chat tab: the conversation, the composer, and beside them where it has drifted.
 
 import { post, postForFile, stream } from "./api.js";
-import { ahead, changed, readAlong, restore, save, sent, startAnew, talk, who } from "./conversation.js";
+import { ahead, changed, origins, readAlong, restore, save, sent, startAnew, talk, who } from "./conversation.js";
 import { announce, byId, command, download, el, later, numberIn, options, svg } from "./dom.js";
 import { driftChart, driftNote } from "./drift.js";
 import { clearError, showError } from "./errors.js";
@@ -97,11 +97,11 @@ async function send() {
 
 async function regenerate() {
   if (running || talk.messages.at(-1)?.role !== "assistant" || !drawable()) return;
-  talk.messages.pop();
+  const old = talk.messages.pop();
   // The same seed would draw the same reply: the stream is keyed by seed, conversation, turn and step.
   talk.seed += 1;
   byId("seed").value = talk.seed;
-  await answer();
+  await answer(old);
 }
 
 /** Whether the numbers by which a reply is drawn are numbers; says so where not. */
@@ -118,11 +118,11 @@ function drawable() {
   }
 }
 
-/** Draws a reply to what has been said. */
-async function answer() {
+/** Draws a reply to what has been said; `old` is put back where nothing comes. */
+async function answer(old) {
   clearError();
   const several = talk.speakers.length > 1;
-  const message = { role: "assistant", content: "", pending: true, reads: {}, seed: talk.seed, adapter: talk.adapter, persona: talk.personaName ?? "", ...(several ? { speaker: talk.them } : {}) };
+  const message = { role: "assistant", content: "", pending: true, reads: {}, seed: talk.seed, adapter: talk.adapter, system: talk.system, persona: talk.personaName ?? "", ...(several ? { speaker: talk.them } : {}) };
   const messages = sent();
   const shift = ahead();
   talk.messages.push(message);
@@ -163,26 +163,25 @@ async function answer() {
     if (e.name !== "AbortError") fault = e;
   }
   running = null;
-  finish(message, view, fault);
+  finish(message, view, fault, old);
 }
 
-function finish(message, view, fault) {
+function finish(message, view, fault, old) {
   delete message.pending;
   // It may be that another conversation was begun meanwhile.
   if (talk.messages.includes(message)) {
     if (!message.ended) Object.assign(message, { content: view.tokens.texts.join(""), ended: "stopped" });
     for (const read of Object.values(message.reads)) read.mean ??= means(read.rows, read.sites);
-    if (!message.content) talk.messages.splice(talk.messages.indexOf(message), 1);
+    if (!message.content && message.ended === "stop" && !fault) fault = Object.assign(new Error("The reply is empty."), { hint: "Say something else, or draw another one with another seed." });
+    if (!message.content) talk.messages.splice(talk.messages.indexOf(message), 1, ...(old ? [old] : []));
     else announce(`${who(message)}: ${message.content}`);
   }
   changed();
   emit("busy");
-  if (fault) {
-    showError(fault, byId("panel-chat").querySelector(".composer"));
-    // What was not answered goes back to where it can be changed.
-    if (talk.messages.at(-1)?.role === "user" && !byId("message").value) byId("message").value = talk.messages.pop().content;
-    changed();
-  }
+  if (fault) showError(fault, byId("panel-chat").querySelector(".composer"));
+  // What was not answered goes back to where it can be changed.
+  if (talk.messages.at(-1)?.role === "user" && !byId("message").value) byId("message").value = talk.messages.pop().content;
+  changed();
   measure();
 }
 
@@ -229,19 +228,23 @@ const measure = later(measureNow, 60);
 /** Where the chosen vector was not read along, the conversation is read again, as `capture` would. */
 async function measureNow() {
   const id = state.lens.vector;
-  if (!id || running || !talk.messages.some((m) => m.role === "assistant" && !m.reads[id])) return;
+  if (!id || running) return;
   const messages = [...talk.messages];
-  const shift = ahead();
+  const unread = origins(messages, (m) => !m.reads[id]);
+  if (!unread.length) return;
   emit("busy");
   try {
-    const found = await post("/api/measure", { messages: sent(messages), adapter: talk.adapter || null, read: [id] });
-    messages.forEach((message, i) => {
-      const read = readingOf(found.tokens, found.z[id], found.sites[id], i + shift);
-      if (!read) return;
-      const turn = found.turns.find((t) => t.message === i + shift);
-      message.reads[id] ??= { ...read, mean: turn?.mean[id] };
-      viewOf(message).tokens.paint();
-    });
+    for (const { adapter, system, own } of unread) {
+      const shift = ahead(system);
+      const found = await post("/api/measure", { messages: sent(messages, system), adapter: adapter || null, read: [id] });
+      messages.forEach((message, i) => {
+        const read = own.has(message) ? readingOf(found.tokens, found.z[id], found.sites[id], i + shift) : null;
+        if (!read) return;
+        const turn = found.turns.find((t) => t.message === i + shift);
+        message.reads[id] ??= { ...read, mean: turn?.mean[id] };
+        viewOf(message).tokens.paint();
+      });
+    }
     chart();
     show();
   } catch (e) {

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { Answer, drawArms, follow } from "./answers.js";
-import { byId, command, el, empty } from "./dom.js";
+import { byId, command, commands, el, empty } from "./dom.js";
 import { clearError, showError } from "./errors.js";
 import { chips, formats, marksOf, table } from "./marks.js";
 import { prompt } from "./prompt.js";
@@ -29,6 +29,7 @@ export function start() {
         el("button", { id: "compare-stop", type: "button", hidden: true, onclick: () => running?.abort() }, "Stop"))),
     el("section", { class: "results-side", "aria-label": "Answers" },
       el("div", { id: "compare-answers", class: "arms" }, empty("Each answer stands beside its marks from the last comparison: what the fine-tune knows of its character (K), says of itself (S), shows in replies (E) and carries in the stream (L). The base is 0, a persona card 1.")),
+      el("div", { id: "compare-commands" }),
       el("div", { id: "marks", class: "stack" })));
   follow(() => shown);
   on("tab", (name) => name === "compare" && !marks && ask());
@@ -65,9 +66,10 @@ async function run(form) {
   byId("compare-stop").hidden = false;
   shown = arms.map((a) => new Answer(a.adapter ?? "base model", { class: "compare-arm", "data-adapter": a.adapter ?? "" }));
   byId("compare-answers").replaceChildren(...shown.map((s) => s.node));
+  byId("compare-commands").replaceChildren();
   mark();
   try {
-    await drawArms(body, shown, controller.signal);
+    await drawArms(body, shown, controller.signal, { then: (data) => byId("compare-commands").replaceChildren(commands(data)) });
   } catch (e) {
     showError(e, byId("panel-compare").querySelector(".results-side"));
   }

@@ -3,7 +3,7 @@
 import { emit, keep, kept, state } from "./state.js";
 
 /**
- * `messages` are `{role: "user" | "assistant", content, speaker?, adapter?, seed?, command?, ended?, tokens?, reads}`; `reads` are projections by
+ * `messages` are `{role: "user" | "assistant", content, speaker?, adapter?, system?, seed?, command?, ended?, tokens?, reads}`; `reads` are projections by
  * vector (see tokens.js) with `mean`, one per site. Reads are not kept over a reload: they are measured again.
  */
 export const talk = {
@@ -54,13 +54,31 @@ export function save() {
 }
 
 /** The messages as the server takes them, the system's first where there is one. */
-export function sent(messages = talk.messages) {
+export function sent(messages = talk.messages, system = talk.system) {
   const said = messages.filter((m) => !m.pending).map(({ role, content, speaker }) => ({ role, content, ...(speaker ? { speaker } : {}) }));
-  return talk.system.trim() ? [{ role: "system", content: talk.system }, ...said] : said;
+  return system.trim() ? [{ role: "system", content: system }, ...said] : said;
+}
+
+/**
+ * Replies by what drew them, for reading them again: `[{adapter, system, own}]`, with the replies and what each answered in `own`. An adapter that
+ * this server does not have reads nothing.
+ */
+export function origins(messages, wanted) {
+  const found = new Map();
+  messages.forEach((message, i) => {
+    if (message.role !== "assistant" || message.pending || !wanted(message)) return;
+    const [adapter, system] = [message.adapter ?? "", message.system ?? talk.system];
+    if (adapter && !state.about.adapters.includes(adapter)) return;
+    const key = JSON.stringify([adapter, system]);
+    if (!found.has(key)) found.set(key, { adapter, system, own: new Set() });
+    found.get(key).own.add(message);
+    if (messages[i - 1]?.role === "user") found.get(key).own.add(messages[i - 1]);
+  });
+  return [...found.values()];
 }
 
 /** How far the server's numbers of messages are ahead of ours: one where a system text goes first. */
-export const ahead = () => (talk.system.trim() ? 1 : 0);
+export const ahead = (system = talk.system) => (system.trim() ? 1 : 0);
 
 /** Who speaks a message, in words. */
 export function who(message) {

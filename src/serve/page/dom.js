@@ -47,6 +47,9 @@ export function command(line, words = "Command line") {
   return el("div", { class: "command", "aria-label": words, role: "group" }, el("code", { tabindex: "0" }, line), button);
 }
 
+/** The commands of all arms of a request, folded. */
+export const commands = (start) => el("details", { class: "sub" }, el("summary", {}, "The same from the command line"), ...start.arms.map((arm) => el("div", {}, el("h3", {}, arm.name), command(arm.command, `Command line of ${arm.name}`))));
+
 async function copy(line, button) {
   try {
     await navigator.clipboard.writeText(line);

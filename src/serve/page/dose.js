@@ -2,30 +2,38 @@
 
 import { Answer, drawArms, follow } from "./answers.js";
 import { blank, drawn, extent, frame, ticks } from "./chart.js";
-import { el, number, numberIn, svg } from "./dom.js";
+import { commands, el, number, numberIn, svg } from "./dom.js";
 import { nine } from "./edits.js";
 import { clearError, showError } from "./errors.js";
 import { on, profileAt, state, vector } from "./state.js";
 
 const HEIGHT = 220;
+const UNITS = { n: "mean norms", p: "percentiles", x: "times", u: "units" };
 let shown = [];
 
 /** The strip as an element; `form` and `list` are those of the tab, `turns` keeps its requests from overlapping. */
 export function dose(form, list, adapter, turns) {
   const low = el("input", { type: "number", id: "dose-low", step: "any", "aria-label": "From" });
   const high = el("input", { type: "number", id: "dose-high", step: "any", "aria-label": "To" });
+  const unit = el("span", { class: "quiet" });
   let touched = false;
   const renew = () => {
     const reach = list.first()?.reach();
     if (!reach || touched) return;
     [low.value, high.value] = [reach.low, reach.high];
+    unit.textContent = UNITS[reach.unit];
   };
   for (const input of [low, high]) input.addEventListener("input", () => (touched = true));
-  on("reach", () => ((touched = false), renew()));
+  on("reach", (edit) => {
+    if (!edit || edit !== list.first()) return;
+    touched = false;
+    renew();
+  });
   renew();
-  const chart = svg("svg", { id: "dose-chart", class: "chart", role: "img", "aria-label": "Mean projection of the reply by strength" });
+  const chart = svg("svg", { id: "dose-chart", class: "chart", role: "group", "aria-label": "Mean projection of the reply by strength" });
   const host = el("div", { class: "chart-host" , hidden: true }, chart);
   const cards = el("div", { class: "doses" });
+  const lines = el("div");
   const again = drawn(host, (width) => draw(chart, width));
   for (const name of ["lens", "profile"]) on(name, () => again());
   follow(() => shown.map((s) => s.answer));
@@ -47,10 +55,11 @@ export function dose(form, list, adapter, turns) {
     }
     const controller = turns.busy();
     cards.replaceChildren(...shown.map((s) => s.answer.node));
+    lines.replaceChildren();
     host.hidden = false;
     again();
     try {
-      await drawArms(ask, shown.map((s) => s.answer), controller.signal, { each: () => again() });
+      await drawArms(ask, shown.map((s) => s.answer), controller.signal, { then: (data) => lines.replaceChildren(commands(data)), each: () => again() });
     } catch (e) {
       showError(e, cards.parentElement);
     }
@@ -59,8 +68,8 @@ export function dose(form, list, adapter, turns) {
 
   return el("section", { class: "stack", "aria-label": "Dose strip" },
     el("h2", {}, "Dose strip"),
-    el("div", { class: "row" }, "Nine strengths of the first edit, from ", low, " to ", high, el("button", { type: "button", id: "dose-run", onclick: run }, "Answer at nine strengths")),
-    host, cards);
+    el("div", { class: "row" }, "Nine strengths of the first edit, from ", low, " to ", high, unit, el("button", { type: "button", id: "dose-run", onclick: run }, "Answer at nine strengths")),
+    host, cards, lines);
 }
 
 function draw(chart, width) {

@@ -47,10 +47,12 @@ export function nine(low, high, unit) {
 export function editList() {
   const rows = el("div", { class: "stack" });
   const list = [];
+  let head = null;
   const add = el("button", { type: "button", id: "edit-add", class: "small" }, "Add an edit");
   const renew = () => {
     rows.replaceChildren(...list.map((e) => e.node));
     list.forEach((edit, i) => edit.nth(i, list.length));
+    if (list[0] !== head) emit("reach", (head = list[0]));
   };
   const more = () => {
     list.push(new Edit((edit) => (list.splice(list.indexOf(edit), 1), renew())));

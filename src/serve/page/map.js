@@ -2,12 +2,12 @@
 
 import { get, post } from "./api.js";
 import { drawn } from "./chart.js";
-import { sent, talk } from "./conversation.js";
+import { origins, sent, talk } from "./conversation.js";
 import { byId, command, el, empty, field, number, options, svg } from "./dom.js";
 import { clearError, showError } from "./errors.js";
 import { saver } from "./saver.js";
 import { axisWords, scatter } from "./scatter.js";
-import { adapters, space, usualSite } from "./space.js";
+import { adapters, space } from "./space.js";
 import { emit, on, state } from "./state.js";
 import { open } from "./tabs.js";
 
@@ -33,7 +33,7 @@ export function start() {
         field("Site", select("map-site", load)),
         field("Across", select("map-x", (a) => ((view.x = a), renew()))),
         field("Up", select("map-y", (a) => ((view.y = a), renew()))),
-        field("Model", select("map-model", (a) => ((view.model = view.space?.models.find((m) => m.adapter === a) ?? null), renew()))),
+        field("Model", select("map-model", (a) => ((view.model = view.space?.models.find((m) => m.adapter === a) ?? null), renew(), view.chosen && choose(view.chosen)))),
         field("Find a role", el("input", { type: "search", id: "map-search", list: "map-names", oninput: (e) => find(e.target.value), onchange: (e) => view.space?.roles.some((r) => r.name === e.target.value) && choose(e.target.value) })),
         el("datalist", { id: "map-names" }),
         el("label", { class: "check" }, el("input", { type: "checkbox", id: "map-traits", checked: roomy, onchange: (e) => ((view.traits = e.target.checked), renew()) }), " traits as arrows")),
@@ -41,13 +41,13 @@ export function start() {
       host,
       el("div", { id: "map-key", class: "key" }),
       el("p", { id: "map-note", class: "note", "aria-live": "polite" }),
+      el("div", { id: "map-warnings" }),
       el("details", { class: "sub" }, el("summary", {}, "The same as a table"), el("div", { id: "map-table", class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Roles" })),
       el("div", { id: "map-command" })),
     el("aside", { id: "role-card", class: "side", "aria-label": "Role", "aria-live": "polite" }, empty("Choose a role: its system text, its prompts and what it says will stand here.")));
-  options(byId("map-site"), state.about.sites.map((s) => [s, s]), usualSite());
   on("tab", (name) => {
     here = name === "map";
-    if (here && !view.space) load(byId("map-site").value);
+    if (here && !view.space) load(null);
     else if (here) walk();
   });
   on("conversation", () => here && walk());
@@ -65,7 +65,7 @@ async function load(site) {
   }
   byId("map-wait").textContent = "";
   const { axes, roles, sites, command: line } = view.space;
-  options(byId("map-site"), sites.map((s) => [s, s]), site);
+  options(byId("map-site"), sites.map((s) => [s, s]), view.space.site);
   const words = axes.map((a) => [a, axisWords(view.space, a, "")]);
   view.x = options(byId("map-x"), words, axes.includes(view.x) ? view.x : axes[0]).value;
   view.y = options(byId("map-y"), words, axes.includes(view.y) ? view.y : axes.at(-1)).value;
@@ -76,6 +76,7 @@ async function load(site) {
   view.path = [];
   renew();
   walk();
+  if (view.chosen) choose(view.chosen);
   const { signal } = asked;
   adapters(view.space, (now) => {
     view.space = now;
@@ -97,6 +98,7 @@ function renew() {
   key();
   note();
   table();
+  byId("map-warnings").replaceChildren(...view.space.warnings.map((w) => el("p", { class: "warning" }, w)));
 }
 
 function key() {
@@ -165,10 +167,14 @@ async function choose(name) {
   if (focused) [...document.querySelectorAll(".role-point")].find((p) => p.dataset.name === name)?.focus();
   const card = byId("role-card");
   card.replaceChildren(el("h2", {}, name), el("p", { class: "quiet" }, "Asking …"));
+  const of = view.model?.adapter ?? null;
+  // Another role or model may have been chosen meanwhile.
+  const wanted = () => view.chosen === name && (view.model?.adapter ?? null) === of;
   try {
-    const { body } = await get("/api/space/role", { name, adapter: view.model?.adapter });
-    if (view.chosen === name) card.replaceChildren(...roleCard(body));
+    const { body } = await get("/api/space/role", { name, adapter: of });
+    if (wanted()) card.replaceChildren(...roleCard(body));
   } catch (e) {
+    if (!wanted()) return;
     card.replaceChildren(el("h2", {}, name));
     showError(e, card);
   }
@@ -203,24 +209,28 @@ let walked = "";
 
 async function walk() {
   const site = view.space?.site;
-  const messages = sent();
-  const replies = messages.filter((m) => m.role === "assistant").length;
+  const messages = [...talk.messages];
+  const replies = messages.filter((m) => m.role === "assistant");
   if (!site) return;
-  const now = JSON.stringify([site, talk.adapter, messages]);
+  const now = JSON.stringify([site, messages.map((m) => [m.role, m.content, m.speaker, m.adapter, m.system])]);
   if (now === walked) return;
-  if (!replies) {
+  if (!replies.length) {
     view.path = [];
     walked = now;
     return renew();
   }
   // A reply that is under way is not in it: it comes when it is done.
-  if (talk.messages.some((m) => m.pending)) return;
+  if (messages.some((m) => m.pending)) return;
   walked = now;
   emit("busy");
   try {
-    const { turns } = await post("/api/space/path", { messages, adapter: talk.adapter || null, site });
+    const path = [];
+    for (const { adapter, system, own } of origins(messages, () => true)) {
+      const { turns } = await post("/api/space/path", { messages: sent(messages, system), adapter: adapter || null, site });
+      path.push(...turns.filter((t) => own.has(replies[t.turn])));
+    }
     if (walked !== now) return;
-    view.path = turns;
+    view.path = path.sort((a, b) => a.turn - b.turn);
     renew();
   } catch (e) {
     walked = "";

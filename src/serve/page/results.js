@@ -1,9 +1,10 @@
 // The Results tab: runs with their figures and tables, and the command that made each.
 
 import { get, post } from "./api.js";
+import { talk } from "./conversation.js";
 import { byId, command, el, empty } from "./dom.js";
 import { clearError, showError } from "./errors.js";
-import { emit, on, reloadVectors } from "./state.js";
+import { emit, forgetProfiles, on, reloadVectors, setLens, state } from "./state.js";
 import { runTable } from "./table.js";
 
 let runs = null;
@@ -32,7 +33,10 @@ async function rescan() {
   try {
     const found = await post("/api/rescan", {});
     byId("rescan-note").textContent = `${found.runs} runs, ${found.vectors} vectors`;
+    forgetProfiles();
+    talk.messages.filter((m) => !m.pending).forEach((m) => (m.reads = {}));
     await Promise.all([ask(), reloadVectors()]);
+    setLens(state.lens.vector, state.lens.site);
     emit("rescanned");
   } catch (e) {
     showError(e, byId("panel-results"));

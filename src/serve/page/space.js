@@ -5,13 +5,13 @@ import { emit, reloadVectors, state } from "./state.js";
 
 const known = new Map();
 
-/** The space at a site; `waiting(words)` while it is computed. Throws what the server refuses. */
+/** The space at a site, or without one where the server likes best; `waiting(words)` while it is computed. Throws what the server refuses. */
 export async function space(site, waiting, signal) {
   if (known.has(site)) return known.get(site);
   for (;;) {
     const { status, body } = await get("/api/space", { site }, signal);
     if (status === 200 && body.ready !== false) {
-      if (whole(body)) known.set(site, body);
+      if (whole(body)) known.set(body.site, body);
       emit("roles", body.roles);
       return body;
     }
@@ -33,18 +33,15 @@ export async function adapters(first, more, signal) {
     // In this order: what came between the two questions is in the second answer.
     busy = Boolean((await get("/api/status", {}, signal)).body.stage);
     const now = await space(first.site, () => {}, signal);
-    if (now.models.length > body.models.length) more(now);
+    if (now.models.length > body.models.length || now.warnings.length > body.warnings.length) more(now);
     body = now;
   }
 }
 
-/** The site at which the map opens. */
-export const usualSite = () => state.about.defaults.site ?? state.about.sites[Math.round((state.about.sites.length - 1) * 0.7)];
-
 /** Waits for the space from the beginning on: its axes are vectors and its roles can be talked to, whether or not the map is opened. */
 export async function start() {
   try {
-    await space(usualSite(), () => {});
+    await space(null, () => {});
     await reloadVectors();
   } catch {
     // Whoever opens the map is told why.

@@ -37,6 +37,11 @@ export async function reloadVectors() {
   emit("vectors");
 }
 
+/** Forgets what was measured on vectors: files may have others under the same names. */
+export function forgetProfiles() {
+  profiles.clear();
+}
+
 /** The vector with this id. */
 export const vector = (id) => state.vectors.find((v) => v.id === id);
 

@@ -76,7 +76,7 @@ async function run(form, list, adapter) {
     await drawArms(ask, shown, controller.signal, {
       then: (data) => {
         start = data;
-        byId("steer-command").replaceChildren(...(data.warnings ?? []).map((w) => el("p", { class: "warning" }, w)), el("h3", {}, "The same from the command line"), command(data.arms[1].command));
+        byId("steer-command").replaceChildren(...(data.warnings ?? []).map((w) => el("p", { class: "warning" }, w)), el("h3", {}, "The same from the command line"), ...unsaved(data.arms[1].edits), command(data.arms[1].command));
       },
       each: () => plain.done && steered.done && compared(plain, steered, start),
     });
@@ -84,6 +84,12 @@ async function run(form, list, adapter) {
     showError(e, byId("panel-steer").querySelector(".results-side"));
   }
   free(controller);
+}
+
+/** Vectors that no file has yet: the command line reads them from where they are saved. */
+function unsaved(edits) {
+  const names = [...new Set(edits.map((e) => state.vectors.find((v) => v.id === e.vector)?.unsaved).filter(Boolean))];
+  return names.map((name) => el("p", { class: "note" }, "Save the vector as ", el("code", {}, name), " first: the command reads it from there."));
 }
 
 /** Marks where the answers differ, and shows what the edits did. */

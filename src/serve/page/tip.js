@@ -13,7 +13,8 @@ let owner = null;
 for (const name of ["pointerover", "focusin"]) document.addEventListener(name, (event) => look(event.target));
 for (const name of ["pointerout", "focusout"]) document.addEventListener(name, () => hide());
 document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-document.addEventListener("scroll", () => hide(), true);
+// What has the focus is shown where it has come to lie.
+document.addEventListener("scroll", () => (owner && owner === document.activeElement ? look(owner) : hide()), true);
 
 function look(target) {
   const element = target.closest?.(".token, [data-tip]");

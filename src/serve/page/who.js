@@ -58,7 +58,7 @@ async function choose(event) {
     else if (value.startsWith("role:")) {
       const name = value.slice(5);
       take(value, (await get("/api/space/role", { name })).body.system, name);
-    } else take(value, value === "own" ? talk.system : "", "");
+    } else take(value, value === "own" ? talk.system : "", value === "own" ? "own text" : "");
   } catch (e) {
     showError(e, byId("panel-chat"));
     fill();
@@ -76,7 +76,7 @@ function take(value, system, name) {
 function own(text) {
   talk.system = text;
   if (!text.trim()) Object.assign(talk, { persona: "", personaName: "" });
-  else if (talk.persona === "") Object.assign(talk, { persona: "own", personaName: "own text" });
+  else if (talk.persona !== "own") Object.assign(talk, { persona: "own", personaName: "own text" });
   chooser.value = talk.persona;
   save();
 }

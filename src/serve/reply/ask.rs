@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const ARMS: usize = 16;
 /// Vectors that tokens are projected on at once.
 pub const READ: usize = 8;
+/// Characters that say where an edit applies.
+pub const PLACE: usize = 1000;
 /// Messages of a conversation.
 pub const MESSAGES: usize = 2000;
 
@@ -95,6 +97,8 @@ impl Ask {
         many("vectors to read", self.read.len(), 0, READ)?;
         many("new tokens", self.max_new_tokens, 1, n_ctx)?;
         self.arms.iter().try_for_each(|a| many("edits of an arm", a.edits.len(), 0, READ))?;
+        let places = self.arms.iter().flat_map(|a| &a.edits).map(|e| e.on.len());
+        many("characters of a place", places.max().unwrap_or(0), 0, PLACE)?;
         check_messages(&self.messages)?;
         match self.messages.last() {
             Some(m) if m.role == USER => Ok(()),

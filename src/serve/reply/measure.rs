@@ -1,13 +1,12 @@
 //! A conversation read again: the projections of every token, as `capture` takes them.
 
+use super::arms;
 use super::ask::{READ, check_messages};
 use super::lines::{Lines, means};
-use super::{arms, tokens};
+use crate::model::generate::Start;
 use crate::serve::Problem;
 use crate::serve::app::App;
-use crate::serve::asks::Asks;
 use crate::text::{ASSISTANT, Message};
-use crate::unit::Item;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ pub struct Measured {
 }
 
 impl Measure {
-    /// Takes one pass over the conversation.
+    /// Reads the conversation.
     ///
     /// # Errors
     /// What the template refuses; vectors that do not exist; a conversation beyond the model's positions.
@@ -46,30 +45,14 @@ impl Measure {
         let adapter = self.adapter.as_ref().map(|name| arms::find_adapter(&app.model, name)).transpose()?;
         let encoded = app.model.text.chat(&self.messages, false)?;
         let (lines, reading) = Lines::of(&app.groups(&self.read)?);
-        let mut sites: Vec<_> = reading.lines.iter().map(|l| l.0).collect();
-        sites.sort_unstable();
-        sites.dedup();
-        let n = encoded.tokens.len();
-        let item = Item {
-            id: "the conversation".into(),
-            tokens: encoded.tokens.clone(),
-            prompt_len: (encoded.last_prompt() + 1).min(n),
-            ranges: (0..n).map(|p| p..p + 1).collect(),
-            adapter,
-            ..Item::default()
-        };
-        let mut z = vec![vec![0.0; reading.lines.len()]; n];
-        for (site, rows) in app.worker.capture(vec![item], &sites)? {
-            for (pos, row) in rows.rows().into_iter().enumerate() {
-                reading.of_row(site, row.as_slice().unwrap_or(&[])).for_each(|(k, v)| z[pos][k] = v);
-            }
-        }
+        let (id, tokens) = ("the conversation".into(), encoded.tokens.clone());
+        let z = app.worker.read(Start { id, tokens, seed: 0, adapter, edits: vec![] }, reading)?;
         let replies = self.messages.iter().enumerate().filter(|(_, m)| m.role == ASSISTANT);
         let turns = replies.enumerate().map(|(turn, (message, _))| {
             let content = encoded.turns[message].content.clone();
             json!({ "message": message, "turn": turn, "mean": lines.row(&means(&z[content])) })
         });
         let turns = turns.collect();
-        Ok(Measured { tokens: tokens(&app.model, &encoded), sites: lines.sites(), z: lines.columns(&z), turns })
+        Ok(Measured { tokens: super::tokens(&app.model, &encoded), sites: lines.sites(), z: lines.columns(&z), turns })
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::generate::{Settings, Start};
 use crate::model::{Batch, Edit, Ended, Model};
 use crate::unit::{Item, Outcome, Plan, Task};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -29,6 +30,8 @@ pub(super) struct Inside<'w> {
     batch: Batch<'w>,
     readings: Readings,
     talking: Vec<Talking>,
+    /// Replies that are complete and wait to be judged, with how they ended.
+    unjudged: VecDeque<(usize, Ended)>,
     /// Others' replies that are under way, of the work at the head of its queue.
     bulk: Option<Bulked>,
     /// Bytes that a token takes in the cache.
@@ -72,6 +75,7 @@ impl<'w> Inside<'w> {
             batch: batch(model, token_bytes),
             readings: Readings::default(),
             talking: vec![],
+            unjudged: VecDeque::new(),
             bulk: None,
             token_bytes,
         }
@@ -106,6 +110,7 @@ impl<'w> Inside<'w> {
         if let Some(bulk) = self.bulk.take() {
             let _ = bulk.answer.send(Err(error()));
         }
+        self.unjudged.clear();
         self.batch = batch(self.model, self.token_bytes);
         self.readings = Readings::default();
     }
@@ -114,9 +119,12 @@ impl<'w> Inside<'w> {
         self.let_go();
         self.admit();
         self.read();
+        self.judge();
         self.others()?;
         if self.batch.is_idle() {
-            self.queue.wait();
+            if self.unjudged.is_empty() {
+                self.queue.wait();
+            }
             return Ok(());
         }
         let drawn = self.batch.step(Some(&mut self.readings))?;
@@ -134,7 +142,7 @@ impl<'w> Inside<'w> {
     fn let_go(&mut self) {
         for t in self.talking.extract_if(.., |t| t.ear.gone() || t.over.iter().all(|o| *o)) {
             self.batch.dismiss(t.indices.start);
-            self.readings.only(|i| self.batch.knows(i));
+            self.readings.only(|i| self.batch.rows_of(i));
         }
         self.queue.held().parties.retain(|p| !p.ear.gone());
     }
@@ -196,7 +204,7 @@ impl<'w> Inside<'w> {
                 }
                 Err(e) => {
                     let mut talking = self.talking.remove(at);
-                    self.readings.only(|i| self.batch.knows(i));
+                    self.readings.only(|i| self.batch.rows_of(i));
                     talking.ear.hear(News::Failed(e));
                 }
             }
@@ -247,18 +255,29 @@ impl<'w> Inside<'w> {
 
     /// A reply is complete.
     fn end(&mut self, index: usize, ended: Ended) {
+        let Some((talking, arm)) = self.find(index) else { return };
+        if talking.judged && !talking.tokens[arm].is_empty() {
+            self.unjudged.push_back((index, ended));
+        } else {
+            self.conclude(index, ended, None);
+        }
+    }
+
+    /// Says how likely one reply is without edits: one between two steps, for it may be a whole prompt to read.
+    fn judge(&mut self) {
+        let Some((index, ended)) = self.unjudged.pop_front() else { return };
+        let Some((talking, arm)) = self.find(index) else { return };
+        let n = talking.tokens[arm].len() as f64;
+        // A reply is one without this number too.
+        let nll = self.batch.nll(index).ok().map(|nats| nats / n);
+        self.conclude(index, ended, nll);
+    }
+
+    fn conclude(&mut self, index: usize, ended: Ended, nll: Option<f64>) {
         let did = self.batch.did(index);
-        let judged = match self.find(index) {
-            Some((talking, arm)) => Some(talking.tokens[arm].len()).filter(|n| talking.judged && *n > 0),
-            None => return,
-        };
-        let nll = judged.map(|n| self.batch.nll(index).map(|nats| nats / n as f64)).transpose();
         let Some((talking, arm)) = self.find(index) else { return };
         talking.over[arm] = true;
-        match nll {
-            Ok(nll) => talking.ear.hear(News::Ended { arm, ended, did, nll }),
-            Err(e) => talking.ear.hear(News::Failed(e)),
-        }
+        talking.ear.hear(News::Ended { arm, ended, did, nll });
     }
 
     /// A little of what others wait for.

@@ -11,6 +11,7 @@ use crate::axes::Site;
 use crate::error::{Error, Result};
 use crate::model::generate::{Settings, Start};
 use crate::model::kernels::team;
+use crate::model::sample::Sampling;
 use crate::model::{Did, Ended, Intervention, Model};
 use crate::unit::{Item, Outcome, Task};
 use inside::Inside;
@@ -63,6 +64,28 @@ pub struct Bulk {
     answer: mpsc::Sender<Result<Outcome>>,
 }
 
+/// Waits for the projections of a prompt and for nothing else.
+struct Reader {
+    send: Option<mpsc::Sender<Result<Vec<Vec<f64>>>>>,
+}
+
+impl Ear for Reader {
+    fn hear(&mut self, news: News) {
+        let said = match news {
+            News::Prompt { z, .. } => Ok(z),
+            News::Failed(e) => Err(e),
+            _ => return,
+        };
+        if let Some(send) = self.send.take() {
+            let _ = send.send(said);
+        }
+    }
+
+    fn gone(&self) -> bool {
+        self.send.is_none()
+    }
+}
+
 /// The handle of the worker. Cheap to share.
 pub struct Worker {
     model: Arc<Model>,
@@ -112,6 +135,20 @@ impl Worker {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    /// Projections of every token of a conversation, `[position][line]`: read in pieces, between the replies of others.
+    ///
+    /// # Errors
+    /// Tokens that the model cannot take; a failed pass; the server stops.
+    pub fn read(&self, start: Start, reading: Reading) -> Result<Vec<Vec<f64>>> {
+        let (send, wait) = mpsc::channel();
+        // Nothing is drawn that anybody hears of: who listens is gone once the prompt is read.
+        let settings = Settings { max_new_tokens: 1, sampling: Sampling::new(0.0, 1.0)?, stops: vec![] };
+        let ear = Box::new(Reader { send: Some(send) });
+        let (starts, edits, reading) = (vec![start], vec![], Arc::new(reading));
+        self.ask(Party { starts, edits, settings, reading, judged: false, ear })?;
+        wait.recv().map_err(|_| Error::refused("the server is stopping", "start it again"))?
     }
 
     fn bulk(&self, task: Task, items: Vec<Item>) -> Result<Outcome> {

@@ -48,9 +48,13 @@ impl Readings {
         self.by_index.get(&index).map_or(&[], |r| &r.z)
     }
 
-    /// Forgets all other starts.
-    pub fn only(&mut self, known: impl Fn(usize) -> bool) {
-        self.by_index.retain(|index, _| known(*index));
+    /// Forgets what is behind so many rows of each start.
+    pub fn only(&mut self, rows: impl Fn(usize) -> usize) {
+        self.by_index.retain(|index, read| {
+            let rows = rows(*index);
+            read.z.truncate(rows);
+            rows > 0
+        });
     }
 }
 
