@@ -119,10 +119,11 @@ impl<'w> Inside<'w> {
         self.let_go();
         self.admit();
         self.read();
-        self.judge();
+        let judged = self.judge();
         self.others()?;
         if self.batch.is_idle() {
-            if self.unjudged.is_empty() {
+            // Whoever was judged last is still to be let go.
+            if !judged {
                 self.queue.wait();
             }
             return Ok(());
@@ -263,14 +264,16 @@ impl<'w> Inside<'w> {
         }
     }
 
-    /// Says how likely one reply is without edits: one between two steps, for it may be a whole prompt to read.
-    fn judge(&mut self) {
-        let Some((index, ended)) = self.unjudged.pop_front() else { return };
-        let Some((talking, arm)) = self.find(index) else { return };
+    /// Says how likely one reply is without edits: one between two steps, for it may be a whole prompt to read. Whether
+    /// there was one.
+    fn judge(&mut self) -> bool {
+        let Some((index, ended)) = self.unjudged.pop_front() else { return false };
+        let Some((talking, arm)) = self.find(index) else { return true };
         let n = talking.tokens[arm].len() as f64;
         // A reply is one without this number too.
         let nll = self.batch.nll(index).ok().map(|nats| nats / n);
         self.conclude(index, ended, nll);
+        true
     }
 
     fn conclude(&mut self, index: usize, ended: Ended, nll: Option<f64>) {

@@ -212,6 +212,31 @@ fn whoever_goes_away_is_let_go_and_the_others_are_answered() {
 }
 
 #[test]
+fn a_reply_that_was_judged_is_let_go_without_anybody_asking_again() {
+    let model = toyworld();
+    let worker = Worker::start(model.clone(), 2);
+    let (_, edit) = along(Site::new(Point::ResidPost, 2), 0);
+    let s = start(&model, "c/0", "Bodek", "Tell me about tea.");
+    let arms: Vec<Start> = [vec![], vec![0]].map(|edits| Start { edits, ..s.clone() }).to_vec();
+    let (mut p, receive, _) = party(&model, arms, vec![edit], Reading::default(), 12);
+    p.judged = true;
+    worker.ask(p).unwrap();
+    let told = |news| match news {
+        News::Ended { nll, .. } => Some(nll.unwrap()),
+        _ => None,
+    };
+    // The stream closes, which it does when the ear is dropped.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut nll = Vec::new();
+    while let Ok(news) = receive.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        nll.extend(told(news));
+    }
+    assert!(Instant::now() < deadline, "nobody was let go");
+    assert!(nll.len() == 2 && nll.iter().all(|n| *n > 0.0 && *n < 20.0), "{nll:?}");
+    assert_eq!(worker.busy(), (0, 0));
+}
+
+#[test]
 fn what_cannot_be_answered_is_told_and_nobody_else_suffers() {
     let model = toyworld();
     let worker = Worker::start(model.clone(), 1);
