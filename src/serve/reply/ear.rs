@@ -10,13 +10,19 @@ use crate::steer::{TOLERANCE, TOLERANCE_HALF};
 use candle_core::DType;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
+
+/// Tokens are sent in no quicker succession: waking the other end costs more than a token of a small model.
+const APART: Duration = Duration::from_millis(2);
 
 /// Sends what it hears. What is said of an arm is kept until the arm is at its end, no longer.
 pub struct Speaker {
     model: Arc<Model>,
     send: UnboundedSender<Event>,
+    /// What has been heard since tokens were sent, and when that was.
+    held: Vec<Event>,
+    sent: Option<Instant>,
     lines: Lines,
     arms: Vec<Said>,
     began: Instant,
@@ -39,12 +45,19 @@ impl Speaker {
             let (tokens, pieces, z) = Default::default();
             Said { edits, tokens, pieces, z, first_ms: None, over: false }
         };
-        Speaker { model, send, lines, arms: edits.into_iter().map(arm).collect(), began: Instant::now() }
+        let arms = edits.into_iter().map(arm).collect();
+        Speaker { model, send, held: vec![], sent: None, lines, arms, began: Instant::now() }
     }
 
-    fn say(&self, name: &'static str, data: serde_json::Value) {
+    /// Passes something on with all that came before it.
+    fn say(&mut self, name: &'static str, data: serde_json::Value) {
+        self.held.push(Event::new(name, data));
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
         // Whoever is gone is noticed by `gone`.
-        let _ = self.send.send(Event::new(name, data));
+        self.held.drain(..).for_each(|event| drop(self.send.send(event)));
     }
 
     fn ms(&self) -> f64 {
@@ -90,10 +103,10 @@ impl Ear for Speaker {
                 said.first_ms = said.first_ms.or(Some(ms));
                 said.tokens.push(token);
                 let (i, text) = (said.tokens.len() - 1, said.pieces.add(&self.model, token).unwrap_or_default());
-                self.say("token", json!({ "arm": arm, "i": i, "id": token, "text": text }));
+                self.held.push(Event::new("token", json!({ "arm": arm, "i": i, "id": token, "text": text })));
             }
             News::Values { arm, at, z } => {
-                self.say("z", json!({ "arm": arm, "i": at, "z": self.lines.row(&z) }));
+                self.held.push(Event::new("z", json!({ "arm": arm, "i": at, "z": self.lines.row(&z) })));
                 self.arms[arm].z.push(z);
             }
             News::Ended { arm, ended, did, nll } => self.end(arm, ended, &did, nll),
@@ -101,6 +114,13 @@ impl Ear for Speaker {
                 self.say("error", json!({ "arm": null, "error": e.to_string(), "hint": e.hint() }));
                 self.say("end", json!({}));
             }
+        }
+    }
+
+    fn settle(&mut self) {
+        if !self.held.is_empty() && self.sent.is_none_or(|at| at.elapsed() >= APART) {
+            self.sent = Some(Instant::now());
+            self.pass_on();
         }
     }
 

@@ -251,6 +251,7 @@ impl<'w> Inside<'w> {
                     talking.told[arm] += 1;
                 }
             }
+            talking.ear.settle();
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Party {
 pub trait Ear: Send {
     /// Takes the news.
     fn hear(&mut self, news: News);
+    /// A step is over: what was heard may be passed on.
+    fn settle(&mut self) {}
     /// Whether nobody listens any more: then the party is let go.
     fn gone(&self) -> bool;
 }
